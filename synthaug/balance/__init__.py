@@ -1,0 +1,1 @@
+"""How many images each class has, should have, and lacks."""

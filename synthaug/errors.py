@@ -1,0 +1,58 @@
+"""What can go wrong through no fault of the code, each with the exit code of the command line.
+
+| code | meaning | class |
+|---|---|---|
+| 2 | the command asked for something that does not exist | `UsageError` |
+| 3 | the data cannot be used | `DataError` |
+| 4 | memory, disk or device gave out | `ResourceError` |
+| 5 | training diverged | `DivergedError` |
+| 6 | another process owns the run folder | `RunInUseError` |
+| 130 | stopped by the user | `InterruptedRun` |
+"""
+
+
+class SynthaugError(Exception):
+    """A fault the user can mend, told in one line: what was found, what was expected, what to do."""
+
+    exit_code = 1
+
+    def __init__(self, found: str, *, expected: str = "", remedy: str = "") -> None:
+        self.found, self.expected, self.remedy = found, expected, remedy
+        sentences = [found, f"expected {expected}" if expected else "", remedy]
+        super().__init__("; ".join(" ".join(s.split()) for s in sentences if s))
+
+
+class UsageError(SynthaugError):
+    """Raised for an option, recipe key, run folder or device that does not exist."""
+
+    exit_code = 2
+
+
+class DataError(SynthaugError):
+    """Raised when the images or their folders cannot be used as they are."""
+
+    exit_code = 3
+
+
+class ResourceError(SynthaugError):
+    """Raised when memory, disk space or the device gave out."""
+
+    exit_code = 4
+
+
+class DivergedError(SynthaugError):
+    """Raised when the training loss or the weights stopped being finite."""
+
+    exit_code = 5
+
+
+class RunInUseError(SynthaugError):
+    """Raised when another process holds the lock of the run folder."""
+
+    exit_code = 6
+
+
+class InterruptedRun(SynthaugError):
+    """Raised after a stop signal, once everything worth keeping is on disk."""
+
+    exit_code = 130

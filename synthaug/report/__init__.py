@@ -1,0 +1,1 @@
+"""results.json as a page and as tables; knows no torch."""

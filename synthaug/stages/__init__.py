@@ -1,0 +1,1 @@
+"""The wiring: each stage reads the run folder, calls the parts, writes the run folder."""
