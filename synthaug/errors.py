@@ -12,7 +12,7 @@
 
 
 class SynthaugError(Exception):
-    """A fault the user can mend, told in one line: what was found, what was expected, what to do."""
+    """A fault the user can mend, in one line: what was found, what was expected, what to do."""
 
     exit_code = 1
 

@@ -1,0 +1,251 @@
+"""The `synthaug` command: one thin function a verb; faults become one line and an exit code."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synthaug import __version__
+from synthaug.cli.terminal import Terminal
+from synthaug.errors import ResourceError, SynthaugError
+
+app = typer.Typer(
+    name="synthaug",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Synthetic images for the rare classes of your image folder, and a fair answer to whether "
+    "they help.\n\n"
+    "synthaug fit --dataset ./imgs   trains a class-conditional DDPM\n\n"
+    "synthaug generate --balance     fills up the rare classes\n\n"
+    "synthaug evaluate               compares classifiers with and without the synthetic images",
+)
+
+RunOption = Annotated[
+    Path | None, typer.Option("--run", help="Run folder; default: the newest under runs/.")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda:0 or mps.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+RecipeOption = Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a recipe key, as in --set diffusion.batch_size=32."),
+]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of the run.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"synthaug {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show version.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command(epilog="Example: synthaug fit --dataset ./imgs --per-class --time-limit 30m")
+def fit(
+    dataset: Annotated[
+        Path, typer.Option(help="Folder of class folders, or with train/ and test/ of them.")
+    ],
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Continue the model for each minority class.")
+    ] = False,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="With --per-class: train each class alone.")
+    ] = False,
+    recipe: RecipeOption = "default",
+    set_: SetOption = None,
+    image_size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(help="Training time, such as 90s, 10m or 1.5h.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="New run folder; default: runs/<time>-<name>.")
+    ] = None,
+    device: DeviceOption = "auto",
+    seed: SeedOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Train a class-conditional DDPM on a folder of images."""
+    with _command(as_json, debug) as terminal:
+        from synthaug.cli.show import print_fit, print_plan
+        from synthaug.recipe import load_recipe
+        from synthaug.stages.fit import FitRequest
+        from synthaug.stages.fit import fit as run_fit
+
+        flags = {
+            "data.image_size": image_size,
+            "diffusion.time_limit": time_limit,
+            "diffusion.steps": "null" if time_limit else None,
+            "seed": seed,
+        }
+        overrides = [*(set_ or []), *(f"{k}={v}" for k, v in flags.items() if v is not None)]
+        request = FitRequest(
+            dataset=dataset,
+            recipe=load_recipe(recipe, overrides),
+            run=run,
+            per_class=per_class,
+            from_scratch=from_scratch,
+            device=device,
+            dry_run=dry_run,
+        )
+        result = run_fit(request, terminal, lambda plan: print_plan(terminal, plan))
+        if dry_run:
+            terminal.say("dry run: nothing was trained or written")
+        else:
+            print_fit(terminal, result)
+        terminal.json(result)
+
+
+@app.command(epilog="Example: synthaug generate --balance --sampler ddim --steps 50")
+def generate(
+    balance: Annotated[
+        str | None,
+        typer.Option(
+            "--balance",
+            help="auto, minority, 'not majority', N or class=N,...; no value: the plan of the run.",
+        ),
+    ] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim or dpmpp_2m.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
+    cfg_scale: Annotated[float | None, typer.Option(min=0, help="Guidance; 1 is off.")] = None,
+    run: RunOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Draw the images that the rare classes lack and write the balanced folder."""
+    with _command(as_json, debug) as terminal:
+        from synthaug.cli.show import print_generate
+        from synthaug.stages.generate import GenerateRequest
+        from synthaug.stages.generate import generate as run_generate
+
+        request = GenerateRequest(
+            run=run,
+            balance=balance or None,
+            sampler=sampler,
+            steps=steps,
+            cfg_scale=cfg_scale,
+            device=device,
+        )
+        result = run_generate(request, terminal)
+        print_generate(terminal, result)
+        terminal.json(result)
+
+
+@app.command(epilog="Example: synthaug evaluate --arms real,synthaug --seeds 5")
+def evaluate(
+    arms: Annotated[
+        str | None, typer.Option(help="default, all, or names such as real,synthaug/la.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Paired seeds; default 5.")] = None,
+    oracle: Annotated[
+        Path | None,
+        typer.Option(help="Folder of extra real images, for the oracle arm only."),
+    ] = None,
+    run: RunOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Train classifiers with and without the synthetic images and compare them fairly."""
+    with _command(as_json, debug) as terminal:
+        from synthaug.cli.show import print_results
+        from synthaug.stages.evaluate import EvaluateRequest
+        from synthaug.stages.evaluate import evaluate as run_evaluate
+
+        request = EvaluateRequest(run=run, arms=arms, seeds=seeds, oracle=oracle, device=device)
+        result = run_evaluate(request, terminal)
+        print_results(terminal, result)
+        terminal.json(result)
+
+
+@app.command(epilog="Example: synthaug demo --out runs/demo")
+def demo(
+    out: Annotated[Path | None, typer.Option(help="New folder; default: runs/<time>-demo.")] = None,
+    recipe: RecipeOption = "digits-demo",
+    set_: SetOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """The whole job on scikit-learn's digits, made long-tailed: minutes, nothing downloaded."""
+    with _command(as_json, debug) as terminal:
+        from synthaug.cli.show import print_plan, print_results
+        from synthaug.recipe import load_recipe
+        from synthaug.stages.demo import demo as run_demo
+
+        result = run_demo(
+            load_recipe(recipe, set_ or []),
+            out,
+            device=device,
+            progress=terminal,
+            on_plan=lambda plan: print_plan(terminal, plan),
+        )
+        print_results(terminal, result)
+        terminal.json(result)
+
+
+@contextmanager
+def _command(as_json: bool, debug: bool) -> Iterator[Terminal]:
+    """Run a command's body; a fault of the user's is one line on stderr and its exit code."""
+    terminal = Terminal(as_json=as_json)
+    try:
+        yield terminal
+    except SynthaugError as error:
+        _fail(terminal, error, debug)
+    except KeyboardInterrupt as error:
+        terminal.error("stopped at once; finished files are kept")
+        raise typer.Exit(130) from error
+    except MemoryError:
+        _fail(terminal, ResourceError("out of memory", remedy="use a smaller --image-size"), debug)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            # `synthaug ... | head` closed stdout: not a fault, and nothing more can be said there.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from error
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        fault = ResourceError(
+            f"cannot write {error.filename or 'the run folder'} ({error.strerror})",
+            remedy="free some space or choose another --run",
+        )
+        _fail(terminal, fault, debug)
+
+
+def _fail(terminal: Terminal, error: SynthaugError, debug: bool) -> None:
+    if debug:
+        raise error
+    terminal.error(str(error))
+    raise typer.Exit(error.exit_code)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point. `--balance` may stand without a value, which click cannot express."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    app(args=give_balance_a_value(arguments))
+
+
+def give_balance_a_value(arguments: list[str]) -> list[str]:
+    """Put an empty value after a bare `--balance`: `generate --balance --steps 5` then parses."""
+    result: list[str] = []
+    for i, word in enumerate(arguments):
+        result.append(word)
+        following = arguments[i + 1 : i + 2]
+        if word == "--balance" and (not following or following[0].startswith("-")):
+            result.append("")
+    return result

@@ -1,0 +1,107 @@
+"""What each verb prints at its end: facts, tables, and the next command to type."""
+
+from typing import Any
+
+from synthaug.cli.terminal import Terminal, duration
+from synthaug.report.tables import (
+    Cell,
+    Column,
+    Row,
+    Table,
+    arms_table,
+    classes_table,
+    contestants,
+    differences_table,
+)
+from synthaug.report.words import describe_verdict
+
+
+def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
+    """The plan of a fit, before anything is trained."""
+    side = f"{plan['image_size']}×{plan['image_size']}"
+    colour = "grey" if plan["channels"] == 1 else "colour"
+    terminal.payload(
+        f"{plan['dataset']}: {plan['n_train']} train, {plan['n_val']} validation and "
+        f"{plan['n_test']} test images in {len(plan['classes'])} classes, used at {side} {colour}; "
+        f"imbalance ratio {plan['imbalance_ratio']:.4g}"
+    )
+    rows = tuple(
+        Row((Cell(c["name"]), Cell(str(c["train"])), Cell(str(c["test"])), Cell(c["group"]),
+             Cell(str(c["n_new"])), Cell(c["reason"])), "primary" if c["minority"] else "")
+        for c in plan["classes"]
+    )  # fmt: skip
+    columns = (
+        Column("class", numeric=False), Column("train"), Column("test"),
+        Column("group", numeric=False), Column("to make"), Column("why", numeric=False),
+    )  # fmt: skip
+    caption = (
+        "many: over 100 train images, medium: 20 to 100, few: under 20. "
+        f"{plan['total_new']} images to synthesise."
+    )
+    terminal.table(Table("Plan", columns, rows, caption))
+    network = plan["network"]
+    expected = plan["expected_seconds"]
+    patch = f", {network['patch']}×{network['patch']} patches" if network["patch"] > 1 else ""
+    terminal.payload(
+        f"\nnetwork: UNet, {network['parameters'] / 1e6:.2f} M parameters, channels "
+        f"{network['channels']}{patch}; device {plan['device']}"
+    )
+    specialists = ""
+    if plan["specialists"]:
+        n_specialists = len(plan["specialists"])
+        specialists = f" and {plan['specialist_steps']} for each of {n_specialists} specialists"
+    terminal.payload(
+        f"training: {plan['base_steps']} steps for the joint model{specialists}, at "
+        f"{plan['train_images_per_second']:.0f} images/s"
+    )
+    terminal.payload(
+        f"expected time: fit {duration(expected['fit'])}, generate "
+        f"{duration(expected['generate'])}, evaluate {duration(expected['evaluate'])}"
+    )
+    for notice in plan["notices"]:
+        terminal.warn(notice)
+
+
+def print_fit(terminal: Terminal, result: dict[str, Any]) -> None:
+    """What `fit` did."""
+    terminal.payload(
+        f"trained on {result['n_img']} images in {result['minutes']:.1f} min: "
+        f"{result['images_per_second']:.0f} training images/s on {result['device']}"
+    )
+    kept = [s["class_name"] for s in result["specialists"] if s["kept"]]
+    if result["specialists"]:
+        names = ", ".join(kept) or "none"
+        terminal.payload(f"specialists kept: {names} (of {len(result['specialists'])} classes)")
+    terminal.payload(f"run folder: {result['run']}")
+    terminal.say("next: synthaug generate --balance")
+
+
+def print_generate(terminal: Terminal, result: dict[str, Any]) -> None:
+    """What `generate` made."""
+    if not result["n"]:
+        terminal.payload("every class has its target already: nothing was drawn")
+    else:
+        terminal.payload(
+            f"{result['n']} synthetic images with {result['sampler']}, {result['steps']} steps, "
+            f"guidance {result['cfg_scale']:g}: {result['images_per_second']:.0f} "
+            f"sampling images/s on {result['device']}"
+        )
+    for reason, n in result["rejected"].items():
+        terminal.warn(f"{n} images rejected and drawn again: {reason}")
+    for name, n in result["shortfall"].items():
+        terminal.warn(f"class {name!r} is {n} images short of its target")
+    terminal.payload(f"balanced folder to train on: {result['balanced']}")
+    terminal.payload(f"provenance of every file: {result['manifest']}")
+    terminal.say("next: synthaug evaluate")
+
+
+def print_results(terminal: Terminal, results: dict[str, Any]) -> None:
+    """The tables and the verdict of `evaluate`."""
+    terminal.table(arms_table(results))
+    if results["comparison"]:
+        terminal.table(classes_table(results))
+        terminal.table(differences_table(results))
+        terminal.payload("\n" + contestants(results))
+    verdict = results["verdict"]
+    terminal.payload(f"\nVerdict: {describe_verdict(verdict['overall'])}. {verdict['sentence']}")
+    terminal.payload(f"page: {results['report']}")

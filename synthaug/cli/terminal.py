@@ -1,0 +1,154 @@
+"""The one place that knows rich: what goes to stdout, what to stderr, and how it looks.
+
+Payload (plans, tables, JSON) goes to stdout; talk (progress, notices, errors) to stderr. With
+`--json`, stdout is exactly one JSON object and the tables are not printed.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Task as RichTask
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from synthaug.report.tables import Table
+
+PLAIN_LINE_SECONDS = 15.0
+ROLE_STYLES = {"primary": "bold cyan", "opponent": "bold", "oracle": "dim", "control": "", "": ""}
+
+
+class RateColumn(ProgressColumn):
+    """Units per second since the task began."""
+
+    def render(self, task: RichTask) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.0f} {task.fields['unit']}/s" if speed else "", style="dim")
+
+
+class Terminal:
+    """Output of one command. It is also the `Progress` that stages report to."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.out = Console(highlight=False, soft_wrap=False)
+        self.err = Console(stderr=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        self.err.print(escape(text))
+
+    def warn(self, text: str) -> None:
+        self.err.print(f"[yellow]note:[/] {escape(text)}")
+
+    def error(self, text: str) -> None:
+        # One line, whatever the width: a script or a person greps for it.
+        self.err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+
+    def payload(self, text: str) -> None:
+        if not self.as_json:
+            self.out.print(escape(text))
+
+    def table(self, table: Table) -> None:
+        """Print a table of the report, with its caption below."""
+        if self.as_json:
+            return
+        drawn = RichTable(
+            title=escape(table.title), title_justify="left", title_style="bold", header_style="dim",
+            caption=escape(table.caption), caption_justify="left", box=None, pad_edge=False,
+        )  # fmt: skip
+        for column in table.columns:
+            drawn.add_column(escape(column.heading), justify="right" if column.numeric else "left")
+        for row in table.rows:
+            cells = [Text(c.text, style="bold green" if c.strong else "") for c in row.cells]
+            drawn.add_row(*cells, style=ROLE_STYLES[row.role])
+        self.out.print()
+        self.out.print(drawn)
+
+    def json(self, content: Any) -> None:
+        """The one JSON object of `--json`."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
+
+    @contextmanager
+    def task(self, description: str, total: int, unit: str) -> Iterator["_Task"]:
+        """A bar with rate and time left on a terminal, a line now and then elsewhere."""
+        if not self.err.is_terminal:
+            plain = _PlainTask(self.err, description, total, unit)
+            yield plain
+            plain.close()
+            return
+        columns = (
+            TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+            RateColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", style="dim"),
+        )  # fmt: skip
+        with Progress(*columns, console=self.err) as bars:
+            task = bars.add_task(escape(description), total=total, unit=unit, note="")
+            yield _BarTask(bars, task)
+
+
+class _Task:
+    def advance(self, n: int = 1, note: str = "") -> None:
+        raise NotImplementedError
+
+
+class _BarTask(_Task):
+    def __init__(self, bars: Progress, task: Any) -> None:
+        self._bars, self._task = bars, task
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self._bars.update(self._task, advance=n, note=escape(note))
+
+
+class _PlainTask(_Task):
+    """A line when the step starts, at most one every few seconds, and one when it is done."""
+
+    def __init__(self, console: Console, description: str, total: int, unit: str) -> None:
+        self._console, self._description = console, description
+        self._total, self._unit = total, unit
+        self._done, self._note = 0, ""
+        self._started = self._told = time.monotonic()
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self._done += n
+        self._note = note or self._note
+        now = time.monotonic()
+        if now - self._told >= PLAIN_LINE_SECONDS and self._done < self._total:
+            self._told = now
+            elapsed = now - self._started
+            left = elapsed / self._done * (self._total - self._done) if self._done else 0.0
+            self._print(f"{self._rate(elapsed)}, about {duration(left)} left", self._note)
+
+    def close(self) -> None:
+        elapsed = time.monotonic() - self._started
+        self._print(f"{self._rate(elapsed)}, done in {duration(elapsed)}", "")
+
+    def _rate(self, elapsed: float) -> str:
+        return f"{self._done / max(elapsed, 1e-9):.0f} {self._unit}/s"
+
+    def _print(self, facts: str, note: str) -> None:
+        tail = f" ({note})" if note else ""
+        line = f"{self._description}: {self._done}/{self._total} {self._unit}, {facts}{tail}"
+        self._console.print(escape(line), soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 45 s, 12 min, 1 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

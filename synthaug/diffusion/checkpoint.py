@@ -1,0 +1,177 @@
+"""Denoisers on disk: a diffusers folder with safetensors, written whole or not at all.
+
+    <folder>/model_index.json
+    <folder>/unet/{config.json,diffusion_pytorch_model.safetensors}
+    <folder>/scheduler/scheduler_config.json
+    <folder>/denoiser.json     what UNet2DModel does not record: classes, patch, image size
+    <folder>/manifest.json     sha256 and size of every other file, written last
+
+A folder without a manifest that verifies is not a checkpoint. Nothing here reads a pickle.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+
+from synthaug.diffusion.denoiser import Denoiser
+from synthaug.diffusion.schedule import NoiseSchedule, make_schedule
+from synthaug.errors import DataError, DivergedError
+
+FORMAT = 1
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+DIFFUSERS_NAMES = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
+SCHEDULE_NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A denoiser as read back, `sha256` of its weights, and the `meta` it was saved with."""
+
+    denoiser: Denoiser
+    sha256: str
+    meta: dict[str, Any]
+
+
+def save_checkpoint(folder: Path, denoiser: Denoiser, meta: dict[str, Any]) -> str:
+    """Write `denoiser` to the new `folder` and return the sha256 of its weights.
+
+    Files are synced before the folder gets its name, so a crash leaves either a whole checkpoint
+    or a `.tmp-` folder that no reader takes for one.
+    Raises `DivergedError` for weights that are not finite and `FileExistsError` if `folder` exists.
+    """
+    if not all(bool(torch.isfinite(p).all()) for p in denoiser.network.parameters()):
+        raise DivergedError("the network's weights are not finite; they were not saved")
+    if folder.exists():
+        raise FileExistsError(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    tmp = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
+    shutil.rmtree(tmp, ignore_errors=True)
+    try:
+        denoiser.network.save_pretrained(tmp / "unet")
+        scheduler_for(denoiser).save_pretrained(tmp / "scheduler")
+        index = {
+            "_class_name": "DDPMPipeline",
+            "_diffusers_version": diffusers.__version__,
+            "scheduler": ["diffusers", "DDPMScheduler"],
+            "unet": ["diffusers", "UNet2DModel"],
+        }
+        _write_json(tmp / "model_index.json", index)
+        described = {
+            "format": FORMAT,
+            "prediction": denoiser.prediction,
+            "schedule": denoiser.schedule.name,
+            "T": denoiser.schedule.T,
+            "n_classes": denoiser.n_classes,
+            "image_size": denoiser.image_size,
+            "channels": denoiser.channels,
+            "patch": denoiser.patch,
+            "meta": meta,
+        }
+        _write_json(tmp / "denoiser.json", described)
+        files = sorted(p for p in tmp.rglob("*") if p.is_file())
+        listed = {
+            p.relative_to(tmp).as_posix(): {"bytes": p.stat().st_size, "sha256": file_sha256(p)}
+            for p in files
+        }
+        _write_json(tmp / "manifest.json", {"format": FORMAT, "files": listed})
+        for path in [*files, tmp / "manifest.json", tmp / "unet", tmp / "scheduler", tmp]:
+            _sync(path)
+        os.replace(tmp, folder)
+        _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(tmp, ignore_errors=True)
+        raise
+    return str(listed[WEIGHTS]["sha256"])
+
+
+def load_checkpoint(folder: Path, device: torch.device) -> Checkpoint:
+    """Read a checkpoint after verifying every file against its manifest.
+
+    Raises `DataError` naming the first file that is missing or differs.
+    """
+    manifest = _read_manifest(folder)
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        if not path.is_file() or file_sha256(path) != expected["sha256"]:
+            raise DataError(
+                f"checkpoint file {path} is missing or does not match its manifest",
+                remedy="restore it from a copy or run `synthaug fit` again",
+            )
+    described = json.loads((folder / "denoiser.json").read_text())
+    network = UNet2DModel.from_pretrained(
+        folder / "unet", use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+    )
+    denoiser = Denoiser(
+        network=network.to(device=device, memory_format=torch.channels_last).eval(),
+        schedule=_schedule(described),
+        prediction=described["prediction"],
+        n_classes=described["n_classes"],
+        image_size=described["image_size"],
+        channels=described["channels"],
+        patch=described["patch"],
+    )
+    return Checkpoint(denoiser, manifest["files"][WEIGHTS]["sha256"], described["meta"])
+
+
+def newest_checkpoint(parent: Path) -> Path | None:
+    """The checkpoint folder with the highest step under `parent`, or None."""
+    found = [p for p in parent.glob("ckpt-*") if (p / "manifest.json").is_file()]
+    return max(found, key=lambda p: p.name, default=None)
+
+
+def scheduler_for(denoiser: Denoiser) -> DDPMScheduler:
+    """diffusers' scheduler with the same betas and prediction, for those who load the folder."""
+    return DDPMScheduler(
+        num_train_timesteps=denoiser.schedule.T,
+        beta_schedule=SCHEDULE_NAMES[denoiser.schedule.name],
+        prediction_type=DIFFUSERS_NAMES[denoiser.prediction],
+        variance_type="fixed_small",
+        clip_sample=True,
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _schedule(described: dict[str, Any]) -> NoiseSchedule:
+    return make_schedule(described["schedule"], described["T"])
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{folder} is not a complete checkpoint ({type(error).__name__})",
+            remedy="run `synthaug fit` again",
+        ) from error
+    if manifest.get("format") != FORMAT:
+        raise DataError(
+            f"checkpoint {folder} has format {manifest.get('format')}",
+            expected=f"format {FORMAT}",
+            remedy="use the synthaug version that wrote it",
+        )
+    return manifest
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,75 @@
+"""Drawing images from a denoiser, batch by batch, one seed an image."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synthaug.diffusion.denoiser import Denoiser, to_uint8
+from synthaug.diffusion.noise import ImageNoise
+from synthaug.diffusion.samplers import SAMPLERS, spaced_timesteps
+from synthaug.errors import UsageError
+
+
+@dataclass(frozen=True)
+class SampleBatch:
+    """`images` uint8 [B, C, H, W], `labels` int64 [B], `seeds` int64 [B], `finite` bool [B].
+
+    `nfe` counts network evaluations per image. An image that was not finite is black and not
+    `finite`; whoever asked for it decides what to do.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    seeds: np.ndarray
+    finite: np.ndarray
+    nfe: int
+
+
+def check_sampling(sampler: str, steps: int, T: int) -> None:
+    """Raise `UsageError` for a sampler or a number of steps that does not exist."""
+    if sampler not in SAMPLERS:
+        raise UsageError(f"sampler {sampler!r}", expected="one of " + ", ".join(SAMPLERS))
+    if not 1 <= steps <= T:
+        raise UsageError(f"{steps} sampling steps", expected=f"1 to {T}")
+
+
+@torch.inference_mode()
+def generate_images(
+    denoiser: Denoiser,
+    labels: np.ndarray,
+    seeds: np.ndarray,
+    *,
+    sampler: str = "ddim",
+    steps: int = 20,
+    cfg_scale: float = 1.0,
+    batch_size: int = 128,
+) -> Iterator[SampleBatch]:
+    """Yield the images of `labels` int64 [N] and `seeds` int64 [N] in order.
+
+    The same seeds at the same batch size give the same pixels; at another batch size they agree
+    to floating-point error. Raises `UsageError` as `check_sampling` does.
+    """
+    check_sampling(sampler, steps, denoiser.schedule.T)
+    device = denoiser.device
+    timesteps = spaced_timesteps(denoiser.schedule.T, steps)
+    denoiser.network.eval()
+    for start in range(0, len(labels), batch_size):
+        batch = slice(start, start + batch_size)
+        y = torch.from_numpy(labels[batch]).to(device)
+        noise = ImageNoise(seeds[batch], denoiser.image_shape, device)
+
+        def denoise(x_t: Tensor, t: int, y: Tensor = y) -> Tensor:
+            return denoiser.denoise(x_t, t, y, cfg_scale)
+
+        x_0 = SAMPLERS[sampler](denoise, noise(), denoiser.schedule, timesteps, noise)
+        finite = torch.isfinite(x_0).flatten(1).all(dim=1)
+        yield SampleBatch(
+            images=to_uint8(torch.nan_to_num(x_0, nan=-1.0)).cpu().numpy(),
+            labels=labels[batch],
+            seeds=seeds[batch],
+            finite=finite.cpu().numpy(),
+            nfe=steps * (1 if cfg_scale == 1.0 else 2),
+        )

@@ -1,0 +1,77 @@
+"""Noise schedules: the variances beta_t of the forward process and what follows from them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from synthaug.errors import UsageError
+
+ScheduleName = Literal["linear", "cosine"]
+T_DEFAULT = 1000
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """The forward process of Ho et al. (2020), Section 2, arXiv:2006.11239.
+
+    `betas` is float64 [T] with 0 < beta_t < 1; the index t runs over 0..T-1, so the paper's
+    beta_1 is `betas[0]`. Raises `ValueError` for betas outside (0, 1).
+    """
+
+    name: str
+    betas: Tensor  # [T], float64
+
+    def __post_init__(self) -> None:
+        if self.betas.ndim != 1 or not bool(((self.betas > 0) & (self.betas < 1)).all()):
+            raise ValueError("betas must be one row of numbers strictly between 0 and 1")
+
+    @property
+    def T(self) -> int:
+        return len(self.betas)
+
+    @property
+    def alphas(self) -> Tensor:
+        """alpha_t = 1 - beta_t, float64 [T]."""
+        return 1.0 - self.betas
+
+    @property
+    def alpha_bars(self) -> Tensor:
+        """alpha_bar_t = prod_{s<=t} alpha_s, float64 [T]."""
+        return torch.cumprod(self.alphas, dim=0)
+
+    def alpha_bar(self, t: int) -> float:
+        """alpha_bar_t as a number; t = -1 is the clean image, where it is exactly 1."""
+        return 1.0 if t < 0 else float(self.alpha_bars[t])
+
+
+def linear_schedule(T: int = T_DEFAULT, start: float = 1e-4, end: float = 0.02) -> NoiseSchedule:
+    """beta_t from `start` to `end` in equal steps (Ho et al. 2020, Section 4)."""
+    return NoiseSchedule("linear", torch.linspace(start, end, T, dtype=torch.float64))
+
+
+def cosine_schedule(T: int = T_DEFAULT, offset: float = 0.008) -> NoiseSchedule:
+    """alpha_bar_t = cos^2((t/T + s)/(1 + s) * pi/2), beta_t <= 0.999.
+
+    Nichol & Dhariwal (2021), Eq. 17, arXiv:2102.09672. Small images keep signal for longer under it than under the linear schedule.
+    """
+
+    def f(u: float) -> float:
+        return math.cos((u + offset) / (1 + offset) * math.pi / 2) ** 2
+
+    betas = [min(1 - f((t + 1) / T) / f(t / T), 0.999) for t in range(T)]
+    return NoiseSchedule("cosine", torch.tensor(betas, dtype=torch.float64))
+
+
+def make_schedule(name: str, T: int = T_DEFAULT) -> NoiseSchedule:
+    """The schedule called `name`. Raises `UsageError` for a name that is not one."""
+    makers: dict[str, Callable[[int], NoiseSchedule]] = {
+        "linear": linear_schedule,
+        "cosine": cosine_schedule,
+    }
+    if name not in makers:
+        raise UsageError(f"noise schedule {name!r}", expected=" or ".join(makers))
+    return makers[name](T)

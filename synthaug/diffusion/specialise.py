@@ -1,0 +1,76 @@
+"""Specialists: the joint model continued on one class, kept only where that measurably helps."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthaug.diffusion.denoiser import Denoiser
+from synthaug.diffusion.training import (
+    StepStats,
+    TrainingOptions,
+    denoising_losses,
+    make_ema,
+    train_denoiser,
+)
+
+
+@dataclass(frozen=True)
+class SpecialistVerdict:
+    """Held-out denoising loss of the base and of the specialist, and which of them is used.
+
+    Losses are means over `n_held_out` images; None when there was nothing to judge by.
+    """
+
+    kept: bool
+    reason: str
+    n_held_out: int
+    base_loss: float | None
+    specialist_loss: float | None
+
+
+def specialise(
+    base: Denoiser,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    steps: int,
+    seed: int,
+    options: TrainingOptions,
+    on_step: Callable[[StepStats], None] = lambda stats: None,
+) -> Denoiser:
+    """A copy of `base` trained on with one class, uint8 [N, C, H, W], labels int64 [N].
+
+    Its weights are the running average of the continuation; `base` is left as it is.
+    """
+    specialist = copy.deepcopy(base)
+    ema = make_ema(specialist, options.ema_decay)
+    for stats in train_denoiser(
+        specialist, ema, images, labels, steps=steps, seed=seed, options=options
+    ):
+        on_step(stats)
+    ema.copy_to(specialist.network.parameters())
+    return specialist
+
+
+def judge_specialist(
+    base: Denoiser, specialist: Denoiser, images: np.ndarray, labels: np.ndarray
+) -> SpecialistVerdict:
+    """Compare both on held-out images of the class, uint8 [N, C, H, W], with the same noise.
+
+    The specialist is kept only if its mean loss is lower; a class without held-out images keeps
+    the base, because a gain nobody can measure is more likely a replay of the train images.
+    """
+    n = len(images)
+    if n == 0:
+        return SpecialistVerdict(False, "no held-out images to judge by", 0, None, None)
+    base_loss = float(denoising_losses(base, images, labels, draws=256).mean())
+    own_loss = float(denoising_losses(specialist, images, labels, draws=256).mean())
+    kept = own_loss < base_loss
+    change = (own_loss - base_loss) / base_loss
+    reason = (
+        f"held-out denoising loss {own_loss:.4f} against the base's {base_loss:.4f} "
+        f"({change:+.1%}, {n} image{'s' if n > 1 else ''})"
+    )
+    return SpecialistVerdict(kept, reason, n, base_loss, own_loss)

@@ -1,0 +1,163 @@
+"""Training a denoiser: Algorithm 1 of Ho et al. (2020) with what few and unequal classes need.
+
+Over the algorithm: classes are drawn with a power of their size, labels are dropped for
+classifier-free guidance, weights are averaged, and every draw of a step is a function of
+(seed, step) so that the same call always trains the same network.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+
+from synthaug.diffusion.denoiser import Denoiser, to_model_range
+from synthaug.diffusion.noise import step_generator
+from synthaug.diffusion.process import at, q_sample, target
+from synthaug.errors import DivergedError
+
+MAX_BAD_STEPS = 10
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a denoiser is trained; lengths are in optimiser steps."""
+
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    ema_decay: float = 0.999
+    p_uncond: float = 0.1
+    class_power: float = 0.5
+    """Class k is drawn in proportion to n_k^(1 - power): 0 natural, 0.5 square root, 1 balanced."""
+    grad_clip: float = 1.0
+    weight_decay: float = 0.0
+    flip: bool = False
+    """Mirror half of the images left to right; only where a mirrored image keeps its class."""
+
+
+@dataclass(frozen=True)
+class StepStats:
+    """One optimiser step: `loss` is the batch's mean squared error, `n_img` the images seen."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    n_img: int
+    skipped: int
+
+
+def class_weights(labels: np.ndarray, power: float) -> Tensor:
+    """Sampling weight of each image, float64 [N], such that class k is drawn with n_k^(1-power)."""
+    counts = np.bincount(labels)
+    return torch.from_numpy(counts[labels].astype(np.float64) ** -power)
+
+
+def learning_rate_at(step: int, total: int, options: TrainingOptions) -> float:
+    """Linear warm-up, then half a cosine down to zero at step `total`."""
+    warmup = min(options.warmup_steps, max(total // 10, 1))
+    if step < warmup:
+        return options.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(total - warmup, 1)
+    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def make_ema(denoiser: Denoiser, decay: float) -> EMAModel:
+    """An average of the weights that starts at them and warms up as (1 + step) / (10 + step)."""
+    return EMAModel(denoiser.network.parameters(), decay=decay, foreach=True)
+
+
+def train_denoiser(
+    denoiser: Denoiser,
+    ema: EMAModel,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    steps: int,
+    seed: int,
+    options: TrainingOptions,
+) -> Iterator[StepStats]:
+    """Train in place, yielding after every optimiser step; `ema` holds the averaged weights.
+
+    `images` uint8 [N, C, H, W] and `labels` int64 [N] are the train split and nothing else. The
+    loss is ||target - network||^2: L_simple (Ho et al. 2020, Eq. 14) for eps-prediction, its
+    SNR+1-weighted form for v-prediction (Salimans & Ho 2022, Section 4).
+
+    Raises `DivergedError` after several non-finite losses in a row; a single one is skipped.
+    """
+    network, schedule, device = denoiser.network, denoiser.schedule, denoiser.device
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+    )
+    pixels = torch.from_numpy(np.ascontiguousarray(images))
+    classes = torch.from_numpy(labels)
+    weights = class_weights(labels, options.class_power)
+    b = options.batch_size
+    skipped = bad_in_a_row = 0
+    network.train()
+    for step in range(steps):
+        draw = step_generator(seed, step)
+        picked = torch.multinomial(weights, b, replacement=True, generator=draw)
+        x_0 = to_model_range(pixels[picked])
+        if options.flip:
+            mirrored = torch.rand(b, generator=draw) < 0.5
+            x_0 = torch.where(mirrored.view(-1, 1, 1, 1), x_0.flip(-1), x_0)
+        # Stratified over the batch: each of b equal ranges of t is met once, a calmer loss.
+        u = (torch.arange(b) + torch.rand(b, generator=draw)) / b
+        t = (u * schedule.T).long()
+        eps = torch.randn(x_0.shape, generator=draw)
+        dropped = torch.rand(b, generator=draw) < options.p_uncond
+        y = torch.where(dropped, denoiser.null_class, classes[picked])
+        x_0, t, eps, y = (v.to(device) for v in (x_0, t, eps, y))
+
+        output = denoiser.predict(q_sample(x_0, t, eps, schedule), t, y)
+        alpha_bar = at(schedule.alpha_bars, t, x_0)
+        loss = (output - target(denoiser.prediction, x_0, eps, alpha_bar)).square().mean()
+        value = float(loss.detach())
+        learning_rate = learning_rate_at(step, steps, options)
+        if math.isfinite(value):
+            bad_in_a_row = 0
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), options.grad_clip)
+            optimiser.step()
+            ema.step(network.parameters())
+        else:
+            skipped, bad_in_a_row = skipped + 1, bad_in_a_row + 1
+            if bad_in_a_row >= MAX_BAD_STEPS:
+                raise DivergedError(
+                    f"the loss was not finite {bad_in_a_row} steps in a row at step {step}",
+                    remedy=f"lower diffusion.learning_rate (now {options.learning_rate:g})",
+                )
+        yield StepStats(step, value, learning_rate, (step + 1) * b, skipped)
+    network.eval()
+
+
+@torch.inference_mode()
+def denoising_losses(
+    denoiser: Denoiser, images: np.ndarray, labels: np.ndarray, *, draws: int = 64, seed: int = 0
+) -> np.ndarray:
+    """Held-out denoising loss of each image, float64 [N]: the training loss averaged over `draws`.
+
+    The timesteps are the midpoints of `draws` equal ranges and the noise depends on
+    (seed, image, draw) only, so two denoisers are compared on the same noise.
+    """
+    network, schedule, device = denoiser.network, denoiser.schedule, denoiser.device
+    network.eval()
+    t = ((torch.arange(draws) + 0.5) / draws * schedule.T).long().to(device)
+    alpha_bar = at(schedule.alpha_bars, t, torch.empty(draws, 1, 1, 1))
+    alpha_bar = alpha_bar.to(device)
+    losses = []
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        eps = torch.randn((draws, *image.shape), generator=step_generator(seed, i)).to(device)
+        x_0 = to_model_range(torch.from_numpy(image)).to(device).expand(draws, -1, -1, -1)
+        y = torch.full((draws,), int(label), device=device)
+        output = denoiser.predict(q_sample(x_0, t, eps, schedule), t, y)
+        error = output - target(denoiser.prediction, x_0, eps, alpha_bar)
+        losses.append(float(error.square().mean()))
+    return np.array(losses, dtype=np.float64)

@@ -1,0 +1,97 @@
+"""The network: diffusers' UNet2DModel, sized by resolution and device."""
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import UNet2DModel
+
+from synthaug.diffusion.denoiser import Denoiser
+from synthaug.diffusion.process import Prediction
+from synthaug.diffusion.schedule import NoiseSchedule
+from synthaug.errors import UsageError
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The shape of a UNet: channels per level, residual blocks per level, folded patch, attention.
+
+    `attention` says for each level whether it has self-attention.
+    """
+
+    channels: tuple[int, ...]
+    layers: int
+    patch: int
+    attention: tuple[bool, ...]
+    dropout: float = 0.0
+
+    def divisor(self) -> int:
+        """The image side must be a multiple of this."""
+        return self.patch * 2 ** (len(self.channels) - 1)
+
+
+def choose_network(image_size: int, device: torch.device, *, dropout: float = 0.0) -> NetworkSpec:
+    """The preset for a resolution: minutes on a CPU, the size of Ho et al.'s network on a GPU."""
+    if device.type == "cuda":
+        # Ho et al. (2020), Appendix B: 128 channels, attention at 16x16.
+        channels: tuple[int, ...] = (128, 256) if image_size <= 8 else (128, 256, 256)
+        if image_size > 16:
+            channels = (128, 256, 256, 256)
+        attention = tuple(image_size // 2**i == 16 for i in range(len(channels)))
+        return NetworkSpec(channels, 2, 1, attention, dropout)
+    if image_size <= 8:
+        return NetworkSpec((48, 96), 1, 1, (False, False), dropout)
+    if image_size <= 16:
+        return NetworkSpec((64, 128), 1, 2, (False, False), dropout)
+    if image_size <= 32:
+        return NetworkSpec((64, 128, 128), 1, 2, (False, False, False), dropout)
+    return NetworkSpec((64, 128, 128), 1, 4, (False, False, False), dropout)
+
+
+def build_denoiser(
+    spec: NetworkSpec,
+    *,
+    image_size: int,
+    channels: int,
+    n_classes: int,
+    schedule: NoiseSchedule,
+    prediction: Prediction,
+    seed: int,
+    device: torch.device,
+) -> Denoiser:
+    """A freshly initialised `Denoiser`; the weights are a function of `seed`.
+
+    Raises `UsageError` when `image_size` does not fit the network.
+    """
+    divisor = spec.divisor()
+    if image_size % divisor:
+        below = max(image_size // divisor, 1) * divisor
+        raise UsageError(
+            f"image size {image_size}",
+            expected=f"a multiple of {divisor} for this network",
+            remedy=f"use --image-size {below} or --image-size {below + divisor}",
+        )
+    blocks = ["Attn" if a else "" for a in spec.attention]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = UNet2DModel(
+            sample_size=image_size // spec.patch,
+            in_channels=channels * spec.patch**2,
+            out_channels=channels * spec.patch**2,
+            block_out_channels=spec.channels,
+            layers_per_block=spec.layers,
+            down_block_types=tuple(f"{b}DownBlock2D" for b in blocks),
+            up_block_types=tuple(f"{b}UpBlock2D" for b in reversed(blocks)),
+            num_class_embeds=n_classes + 1,  # the last one is the null class
+            norm_num_groups=min(16, *(c // 2 for c in spec.channels)),
+            attention_head_dim=16,
+            dropout=spec.dropout,
+        )
+    return Denoiser(
+        network=network.to(device=device, memory_format=torch.channels_last),
+        schedule=schedule,
+        prediction=prediction,
+        n_classes=n_classes,
+        image_size=image_size,
+        channels=channels,
+        patch=spec.patch,
+    )

@@ -1,0 +1,62 @@
+"""The downstream classifier: a small residual network for images of 8 to 64 pixels."""
+
+import torch
+from torch import Tensor, nn
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut (He et al. 2016, arXiv:1512.03385, Figure 2)."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(c_out)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(c_out)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or c_in != c_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm1(self.conv1(x)).relu()
+        return (self.norm2(self.conv2(h)) + self.shortcut(x)).relu()
+
+
+class SmallResNet(nn.Module):
+    """Images [B, C, H, W] in [-1, 1] to logits [B, K]; one block per halving of the side.
+
+    Widths double from `width` at every level. Images of 32 pixels and more are halved once
+    before the first block, so that a CPU trains an arm in seconds to minutes.
+    """
+
+    def __init__(self, channels: int, n_classes: int, image_size: int, width: int = 32) -> None:
+        super().__init__()
+        levels = 2 if image_size <= 8 else 3
+        stem_stride = 1 if image_size < 32 else 2
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, width, 3, stem_stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+        )
+        widths = [width * 2**i for i in range(levels)]
+        self.blocks = nn.Sequential(
+            *(
+                ResidualBlock(c_in, c_out, 1 if i == 0 else 2)
+                for i, (c_in, c_out) in enumerate(zip([width, *widths], widths, strict=False))
+            )
+        )
+        self.head = nn.Linear(widths[-1], n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.blocks(self.stem(x)).mean(dim=(2, 3))
+        logits: Tensor = self.head(features)
+        return logits
+
+
+def build_classifier(channels: int, n_classes: int, image_size: int, *, seed: int) -> SmallResNet:
+    """A `SmallResNet` whose initial weights are a function of `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SmallResNet(channels, n_classes, image_size)

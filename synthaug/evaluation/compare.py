@@ -1,0 +1,94 @@
+"""From scores per seed to intervals, the opponent and the verdict."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+Reading = Literal["better", "worse", "no evidence"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds and its 95 % t-interval; `low` and `high` are None for one seed."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    values: tuple[float, ...]
+
+    @property
+    def reading(self) -> Reading:
+        """Of a difference: whether the interval excludes zero, and on which side."""
+        if self.low is not None and self.low > 0:
+            return "better"
+        if self.high is not None and self.high < 0:
+            return "worse"
+        return "no evidence"
+
+
+def estimate(values: np.ndarray, confidence: float = 0.95) -> Estimate | None:
+    """Mean and t-interval of one number per seed, float [S]; None if any is undefined."""
+    if not len(values) or np.isnan(values).any():
+        return None
+    mean = float(values.mean())
+    numbers = tuple(float(v) for v in values)
+    if len(values) < 2:
+        return Estimate(mean, None, None, numbers)
+    half = stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * stats.sem(values)
+    return Estimate(mean, mean - float(half), mean + float(half), numbers)
+
+
+def paired_difference(ours: np.ndarray, theirs: np.ndarray) -> Estimate | None:
+    """Estimate of ours - theirs, seed by seed; both float [S] in the same order of seeds."""
+    return estimate(np.asarray(ours) - np.asarray(theirs))
+
+
+def gap_closed(arm: float, reference: float, oracle: float) -> float | None:
+    """Share of the gap between `reference` and `oracle` that `arm` closes.
+
+    None where real data would not have helped either (no gap of more than 0.001).
+    """
+    gap = oracle - reference
+    return (arm - reference) / gap if gap > 1e-3 else None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`use`, `do not use` or `cannot tell`, and the sentence that says why in numbers."""
+
+    overall: Literal["use", "do not use", "cannot tell"]
+    sentence: str
+
+
+def decide(
+    balanced: Estimate | None, minority: Estimate | None, *, opponent: str, n_seeds: int
+) -> Verdict:
+    """The verdict on synthetic data from its paired differences to the best arm without them.
+
+    `use` asks for minority recall that is better with balanced accuracy that is not worse;
+    `do not use` follows when either is worse and neither is better; all else cannot be told.
+    """
+    if balanced is None or minority is None:
+        return Verdict("cannot tell", "The test set holds too few classes to compare anything.")
+    if n_seeds < 2:
+        return Verdict(
+            "cannot tell",
+            "One seed gives no interval: run `synthaug evaluate --seeds 5` for a verdict.",
+        )
+    numbers = (
+        f"minority recall {_signed(minority)}, balanced accuracy {_signed(balanced)} "
+        f"against {opponent}"
+    )
+    if minority.reading == "better" and balanced.reading != "worse":
+        return Verdict("use", f"The synthetic images helped: {numbers}.")
+    if "worse" in (minority.reading, balanced.reading):
+        if "better" in (minority.reading, balanced.reading):
+            return Verdict("cannot tell", f"A trade, not a gain: {numbers}.")
+        return Verdict("do not use", f"The synthetic images made things worse: {numbers}.")
+    return Verdict("cannot tell", f"No evidence that the synthetic images helped: {numbers}.")
+
+
+def _signed(e: Estimate) -> str:
+    return f"{e.mean:+.3f} [{e.low:+.3f}, {e.high:+.3f}]"

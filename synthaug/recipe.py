@@ -1,0 +1,189 @@
+"""Recipes: every number a run depends on, as frozen models, YAML files and dotted overrides.
+
+A recipe is read once and checked whole: all its faults are told together, each with its place and,
+for an unknown key, the nearest known one.
+"""
+
+import difflib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from synthaug.errors import UsageError
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, and unknown keys are faults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSection(Section):
+    image_size: int | None = Field(None, ge=8, le=256, description="pixels; null: from the images")
+    channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; null: from images")
+    test_fraction: float = Field(
+        0.2, gt=0, lt=0.9, description="cut per class if there is no test/"
+    )
+    held_out_fraction: float = Field(
+        0.15, gt=0, lt=0.5, description="of a class's train images, to judge specialists by"
+    )
+
+
+class BalanceSection(Section):
+    strategy: str = Field("auto", description="auto, minority, 'not majority', N or class=N,...")
+    minority_below: float = Field(
+        0.5, gt=0, le=1, description="a class is minority below this share of the largest"
+    )
+
+
+class DiffusionSection(Section):
+    prediction: Literal["v", "eps", "x0"] = "v"
+    schedule: Literal["cosine", "linear"] = "cosine"
+    T: int = Field(1000, ge=10)
+    channels: tuple[int, ...] | None = Field(
+        None, min_length=1, description="UNet channels per level; null: from size and device"
+    )
+    layers: int = Field(1, ge=1, le=4, description="residual blocks per level, with `channels`")
+    patch: Literal[1, 2, 4] = Field(1, description="pixels folded into channels, with `channels`")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    time_limit: str | None = Field("10m", description="training time, such as 90s, 10m, 1.5h")
+    steps: int | None = Field(None, ge=1, description="optimiser steps; overrides the time limit")
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup_steps: int = Field(100, ge=0)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+    p_uncond: float = Field(0.1, ge=0, lt=1, description="label drop for classifier-free guidance")
+    class_power: float = Field(0.5, ge=0, le=1, description="0 natural, 0.5 sqrt, 1 balanced")
+    grad_clip: float = Field(1.0, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    flip: bool = Field(False, description="mirror images; only if that keeps their class")
+    specialist_share: float = Field(
+        0.3, gt=0, lt=1, description="of the training time, for --per-class specialists"
+    )
+    specialist_learning_rate: float = Field(2e-4, gt=0)
+
+
+class SamplingSection(Section):
+    sampler: Literal["ddpm", "ddim", "dpmpp_2m"] = "ddim"
+    steps: int = Field(20, ge=1)
+    cfg_scale: float = Field(1.0, ge=0, description="1 is off")
+    batch_size: int = Field(128, ge=1)
+
+
+class EvaluationSection(Section):
+    arms: str = "default"
+    seeds: int = Field(5, ge=1)
+    steps: int = Field(800, ge=1)
+    batch_size: int = Field(64, ge=2)
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    max_shift: int = Field(1, ge=0, description="pixels an image is moved each way, in every arm")
+    flip: bool = Field(False, description="mirror images, in every arm; if that keeps their class")
+    tau: float = Field(1.0, ge=0, description="strength of logit adjustment, in every /la arm")
+    synthetic_share: float = Field(
+        0.5, ge=0, le=1, description="largest synthetic share of a class's draws"
+    )
+
+
+class Recipe(Section):
+    """A whole run: what `fit`, `generate` and `evaluate` do, and the seed they share."""
+
+    name: str = "default"
+    description: str = ""
+    seed: int = Field(0, ge=0)
+    data: DataSection = DataSection()
+    balance: BalanceSection = BalanceSection()
+    diffusion: DiffusionSection = DiffusionSection()
+    sampling: SamplingSection = SamplingSection()
+    evaluation: EvaluationSection = EvaluationSection()
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def recipe_folder() -> Path:
+    """Where the shipped recipes lie: inside an installed package, or beside it in a checkout."""
+    installed = Path(str(resources.files("synthaug"))) / "_recipes"
+    return installed if installed.is_dir() else installed.parent.parent / "recipes"
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the shipped recipes, sorted."""
+    return sorted(p.stem for p in recipe_folder().glob("*.yaml"))
+
+
+def load_recipe(name_or_file: str = "default", overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe of a shipped name or of a YAML file, with `section.key=value` overrides applied.
+
+    Raises `UsageError` telling all faults at once: unknown recipe, unreadable YAML, unknown key
+    (with the nearest known one), wrong type or range.
+    """
+    path = Path(name_or_file)
+    if path.suffix not in (".yaml", ".yml"):
+        path = recipe_folder() / f"{name_or_file}.yaml"
+        if name_or_file not in shipped_recipes():
+            raise UsageError(
+                f"unknown recipe {name_or_file!r}{_nearest(name_or_file, shipped_recipes())}",
+                expected=f"one of {', '.join(shipped_recipes())}, or a .yaml file",
+            )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"recipe file {path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"recipe file {path} is not YAML: {error}") from error
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        raise UsageError(f"recipe file {path} holds no mapping", expected="`section: {key: value}`")
+    for override in overrides:
+        _apply(content, override)
+    return build_recipe(content, source=str(name_or_file))
+
+
+def build_recipe(content: dict[str, Any], *, source: str) -> Recipe:
+    """Validate plain data as a recipe. Raises `UsageError` listing every fault."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        faults = [_describe(fault["loc"], fault["type"], fault["msg"]) for fault in error.errors()]
+        raise UsageError(f"recipe {source}: " + " | ".join(faults)) from error
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"override {override!r}", expected="section.key=value")
+    *sections, last = key.strip().split(".")
+    place = content
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise UsageError(f"override {override!r}: {section!r} is not a section")
+    try:
+        place[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UsageError(f"override {override!r}: the value is not YAML") from error
+
+
+def _describe(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    place = ".".join(str(part) for part in location)
+    if kind != "extra_forbidden":
+        return f"{place}: {message}"
+    keys = _known_keys(location[:-1])
+    return f"unknown key {place!r}{_nearest(str(location[-1]), keys)}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = Recipe
+    for part in location:
+        model = model.model_fields[str(part)].annotation
+    return list(model.model_fields)
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})"

@@ -1,0 +1,172 @@
+"""The short statements of the report: key numbers, how it was done, and what it cannot tell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from synthaug.report.results import Results, comparison, estimate, find_arm, n_seeds
+from synthaug.report.words import (
+    describe_metric,
+    interval,
+    one_line,
+    reading,
+    share,
+    signed,
+    value_in_words,
+)
+
+_PROTOCOL_WORDS = {
+    "classifier": "classifier",
+    "steps": "optimiser steps of every arm",
+    "batch_size": "batch size",
+    "seeds": "seeds, the same for every arm",
+    "augmentation": "augmentation of every arm",
+    "synthetic_share": "share of synthetic images in a batch",
+    "n_test": "test images",
+    "device": "device",
+    "torch": "torch",
+}
+_FIT_WORDS = {
+    "minutes": "training time in minutes",
+    "n_img": "images seen in training",
+    "images_per_second": "images per second in training",
+    "parameters": "parameters of the generator",
+}
+_GENERATE_WORDS = {
+    "n": "images generated",
+    "rejected": "images rejected",
+    "sampler": "sampler",
+    "steps": "sampling steps",
+    "cfg_scale": "guidance scale (1 is off)",
+    "images_per_second": "images per second",
+}
+
+
+@dataclass(frozen=True)
+class KeyNumber:
+    """A number to be set large, what it counts, and one line to put it in place."""
+
+    value: str
+    label: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class FactGroup:
+    """A heading with (what, value) pairs under it."""
+
+    heading: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def key_numbers(results: Results) -> tuple[KeyNumber, ...]:
+    """The three to five numbers that carry the verdict; those the results lack are left out."""
+    data, compared = results["dataset"], comparison(results)
+    numbers = []
+    for metric in ("balanced_accuracy", "rarest_recall"):
+        gain = estimate((compared.get("differences") or {}).get(metric))
+        if gain is not None:
+            detail = f"{interval(gain)}, {reading(gain)}".lstrip(", ")
+            label = f"difference in {describe_metric(metric, results)}"
+            numbers.append(KeyNumber(signed(gain.mean), label, detail))
+    primary = find_arm(results, compared.get("primary")) or {}
+    for metric in ("rarest_recall", "balanced_accuracy"):
+        gap = (primary.get("gap_closed") or {}).get(metric)
+        if gap is not None:
+            detail = f"in {describe_metric(metric, results)}"
+            numbers.append(KeyNumber(share(gap), "of the gap to the oracle closed", detail))
+            break
+    added = [n for n in results["synthetic_counts"] if n]
+    real = sum(data["train_counts"])
+    detail = f"for {len(added)} of {len(data['class_names'])} classes, beside {real:,} real ones"
+    numbers.append(KeyNumber(f"{sum(added):,}", "synthetic images", detail))
+    low, high = min(data["train_counts"]), max(data["train_counts"])
+    ratio = f"{data['imbalance_ratio']:.3g} : 1"
+    numbers.append(KeyNumber(ratio, "imbalance", f"{low:,} to {high:,} training images a class"))
+    return tuple(numbers)
+
+
+def how_it_was_done(results: Results) -> tuple[FactGroup, ...]:
+    """Protocol, generator and versions; keys this module has no words for are shown as they are."""
+    data = results["dataset"]
+    dataset = [("name", str(data.get("name", "")))]
+    dataset.append(("classes", value_in_words(len(data["class_names"]))))
+    if data.get("image_size"):
+        size, channels = data["image_size"], data.get("channels", 1)
+        kind = "grey" if channels == 1 else "colour"
+        dataset.append(("images", f"{size} × {size} pixels, {kind}"))
+    if data.get("rarest"):
+        dataset.append(("rarest classes", ", ".join(map(one_line, data["rarest"]))))
+    version = (("synthaug", str(results.get("synthaug_version", ""))),)
+    groups = (
+        FactGroup("Data", tuple(dataset)),
+        FactGroup("Comparison", _in_words(results["protocol"], _PROTOCOL_WORDS) + version),
+        FactGroup("Training of the generator", _in_words(results.get("fit"), _FIT_WORDS)),
+        FactGroup("Generation", _in_words(results.get("generate"), _GENERATE_WORDS)),
+    )
+    return tuple(group for group in groups if group.facts)
+
+
+def limits(results: Results) -> tuple[str, ...]:
+    """What a reader must not conclude, in sentences with the numbers of this comparison."""
+    data, seeds = results["dataset"], n_seeds(results)
+    tested = sum(data["test_counts"])
+    n_classes = len(data["class_names"])
+    smallest = min(range(n_classes), key=lambda k: data["test_counts"][k])
+    fewest = data["test_counts"][smallest]
+    sentences = []
+    if seeds == 1:
+        sentences.append(
+            "There is one seed, hence no interval: a second training run might order the arms "
+            "differently."
+        )
+    else:
+        sentences.append(
+            f"The intervals cover the luck of training over {seeds} seeds. They do not cover the "
+            f"luck of which {tested:,} images form the test set; other test images would move "
+            "every arm."
+        )
+    if fewest:
+        sentences.append(
+            f"The class “{one_line(data['class_names'][smallest])}” is tested on "
+            f"{_images(fewest)}, so one image more or less moves its recall by {1 / fewest:.3f}."
+        )
+    else:
+        sentences.append(
+            f"The class “{one_line(data['class_names'][smallest])}” has no test image; nothing "
+            "here is said about it."
+        )
+    if seeds > 1 and n_classes > 2:
+        sentences.append(
+            f"Each class has an interval of its own. Among {n_classes} classes about "
+            f"{0.05 * n_classes:.2g} would show “better” or “worse” by chance even if nothing "
+            "had changed."
+        )
+    sentences += [
+        "The opponent is the best of its kind by the numbers shown here, which favours it a "
+        "little.",
+        "The synthetic images come from one trained generator; how much another training of it "
+        "would change the result is not measured.",
+        "The answer holds for this classifier and this training length. A larger or pretrained "
+        "one may gain more, less or nothing.",
+        "Test images come from the same source as the training images. How the classifiers fare "
+        "elsewhere is not asked.",
+    ]
+    return tuple(sentences)
+
+
+def _in_words(
+    values: Mapping[str, Any] | None, words: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    values = values or {}
+    known = [key for key in words if values.get(key) is not None]
+    # Tables and commands have places of their own on the page.
+    free = [key for key in values if key not in words and key != "specialists"]
+    return tuple(
+        (words.get(key, key.replace("_", " ")), value_in_words(values[key]))
+        for key in (*known, *free)
+    )
+
+
+def _images(n: int) -> str:
+    return "one image" if n == 1 else f"{n:,} images"

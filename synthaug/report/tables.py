@@ -1,0 +1,249 @@
+"""The numbers of results.json as plain tables, for the page and the terminal alike."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from synthaug.report.results import (
+    Estimate,
+    Results,
+    class_entry,
+    comparison,
+    estimate,
+    find_arm,
+    metric_of,
+    n_seeds,
+)
+from synthaug.report.words import (
+    NOT_AVAILABLE,
+    averaging,
+    describe_arm,
+    describe_metric,
+    difference,
+    interval,
+    one_line,
+    reading,
+    score,
+    share,
+    signed,
+)
+
+Role = Literal["", "primary", "opponent", "control", "oracle"]
+
+_ARM_METRICS = (
+    "balanced_accuracy",
+    "rarest_recall",
+    "minority_recall",
+    "macro_f1",
+    "many_recall",
+    "medium_recall",
+    "few_recall",
+)
+_GAP_METRICS = ("rarest_recall", "balanced_accuracy")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading; `numeric` columns are set flush right in tabular figures."""
+
+    heading: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of one cell; `strong` marks the best of its column, or a reading that is decided."""
+
+    text: str
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell per column; `role` says which arm of the comparison the row is, if any."""
+
+    cells: tuple[Cell, ...]
+    role: Role = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that needs no further explanation: title, columns, rows and what the numbers are."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    caption: str
+
+
+def arms_table(results: Results) -> Table:
+    """One row per arm in the order of the results, one column per metric that any arm has.
+
+    The best mean of a column, at the three digits shown, is strong, unless all are alike; the
+    oracle, which had images nobody else had, does not compete.
+    """
+    arms: Sequence[Mapping[str, Any]] = results["arms"]
+    columns, cells = [Column("training regime", numeric=False)], []
+    for metric in _ARM_METRICS:
+        values = [metric_of(arm, metric) for arm in arms]
+        if any(value is not None for value in values):
+            columns.append(Column(describe_metric(metric, results)))
+            cells.append(_score_column(values, arms))
+    for metric in _GAP_METRICS:
+        gaps = [(arm.get("gap_closed") or {}).get(metric) for arm in arms]
+        if any(gap is not None for gap in gaps):
+            columns.append(Column(f"gap closed in {describe_metric(metric, results)}"))
+            cells.append([Cell(share(gap)) for gap in gaps])
+    rows = tuple(
+        Row((Cell(describe_arm(arm)), *(column[i] for column in cells)), arm_role(results, arm))
+        for i, arm in enumerate(arms)
+    )
+    caption = [
+        f"{averaging(results)}{' (± half its width)' if n_seeds(results) > 1 else ''}.",
+        "Higher is better everywhere; the best of each column is marked.",
+    ]
+    if any(arm.get("oracle") for arm in arms):
+        caption.append("The oracle had extra real images and does not compete.")
+    if any(column.heading.startswith("gap closed") for column in columns):
+        caption.append(
+            "Gap closed: how far the arm came from the best arm without synthetic images (0 %) "
+            "to the oracle (100 %)."
+        )
+    return Table("All training regimes", tuple(columns), rows, " ".join(caption))
+
+
+def differences_table(results: Results) -> Table:
+    """One row per metric: synthaug, its opponent, and the paired difference with a reading.
+
+    A metric that is undefined for both arms (an empty group) has no row.
+    """
+    compared, rows = comparison(results), []
+    primary = find_arm(results, compared.get("primary"))
+    opponent = find_arm(results, compared.get("opponent"))
+    for metric in results["metrics"] if compared else ():
+        gain = estimate((compared.get("differences") or {}).get(metric))
+        ours, theirs = metric_of(primary, metric), metric_of(opponent, metric)
+        if gain is ours is theirs is None:
+            continue
+        texts = (describe_metric(metric, results), score(ours), score(theirs), difference(gain))
+        rows.append(Row((*map(Cell, texts), _reading_cell(gain))))
+    columns = (
+        Column("metric", numeric=False),
+        Column("synthaug"),
+        Column("opponent"),
+        Column("difference"),
+        Column("reading", numeric=False),
+    )
+    caption = f"{contestants(results)} {averaging(results)}. {_how_to_read(results)}"
+    return Table("synthaug against its strongest opponent", columns, tuple(rows), caption)
+
+
+def classes_table(results: Results) -> Table:
+    """One row per class, the rarest in training first: counts, recalls, precisions, reading.
+
+    A class tested on fewer than two images gets no reading; the verdict column exists only if the
+    results carry a verdict per class.
+    """
+    data, compared = results["dataset"], comparison(results)
+    primary = find_arm(results, compared.get("primary"))
+    opponent = find_arm(results, compared.get("opponent"))
+    verdicts = results["verdict"].get("per_class") or ()
+    headings = ["train images", "synthetic images", "test images"]
+    headings += ["recall, synthaug", "recall, opponent", "difference in recall"]
+    headings += ["95 % interval"] if n_seeds(results) > 1 else []
+    headings += ["precision, synthaug", "precision, opponent"]
+    columns = [Column("class", numeric=False), *map(Column, headings)]
+    columns += [Column(h, numeric=False) for h in ("reading", "verdict")[: 2 if verdicts else 1]]
+    rows = []
+    for k in sorted(range(len(data["class_names"])), key=lambda k: data["train_counts"][k]):
+        gain = class_entry(compared, "recall_differences", k)
+        counts = (data["train_counts"][k], results["synthetic_counts"][k], data["test_counts"][k])
+        texts = [one_line(data["class_names"][k]), *(f"{count:,}" for count in counts)]
+        texts += [_mean(class_entry(arm, "recall", k)) for arm in (primary, opponent)]
+        texts.append(signed(gain.mean) if gain else NOT_AVAILABLE)
+        if n_seeds(results) > 1:
+            texts.append((interval(gain) if gain else "") or NOT_AVAILABLE)
+        texts += [_mean(class_entry(arm, "precision", k)) for arm in (primary, opponent)]
+        read = _reading_cell(gain) if counts[2] > 1 else Cell("too few test images")
+        cells = [*map(Cell, texts), read]
+        if verdicts:
+            cells.append(Cell((verdicts[k] if k < len(verdicts) else None) or NOT_AVAILABLE))
+        rows.append(Row(tuple(cells)))
+    caption = (
+        f"{contestants(results)} Rarest class first. {averaging(results)}. "
+        "Recall: share of the class's test images that are recognised. Precision: share of the "
+        f"images given this label that belong to the class. {_how_to_read(results)}"
+    )
+    return Table("Class by class", tuple(columns), tuple(rows), caption)
+
+
+def specialists_table(results: Results) -> Table:
+    """One row per class that got a generator of its own, kept or not; no rows if there was none."""
+    rows = []
+    for entry in (results.get("fit") or {}).get("specialists") or ():
+        losses = [entry.get("base_loss"), entry.get("specialist_loss")]
+        texts = [one_line(entry["class_name"]), "yes" if entry["kept"] else "no"]
+        texts += [NOT_AVAILABLE if loss is None else f"{loss:.4f}" for loss in losses]
+        rows.append(Row(tuple(map(Cell, (*texts, entry.get("reason") or "")))))
+    columns = (
+        Column("class", numeric=False),
+        Column("kept", numeric=False),
+        Column("loss, shared generator"),
+        Column("loss, specialist"),
+        Column("reason", numeric=False),
+    )
+    caption = "Denoising loss on held-out images of the class; a specialist is kept if it is lower."
+    return Table("Specialised generators", columns, tuple(rows), caption)
+
+
+def contestants(results: Results) -> str:
+    """One sentence that names the two arms compared; "" without a comparison."""
+    compared = comparison(results)
+    primary = find_arm(results, compared.get("primary"))
+    opponent = find_arm(results, compared.get("opponent"))
+    if primary is None or opponent is None:
+        return ""
+    ours, theirs = describe_arm(primary), describe_arm(opponent)
+    return f"“{ours}” against the best arm without synthetic images, “{theirs}”."
+
+
+def arm_role(results: Results, arm: Mapping[str, Any]) -> Role:
+    """Which part the arm plays in the comparison; "" for any other arm."""
+    compared = comparison(results)
+    if arm.get("oracle"):
+        return "oracle"
+    if arm["name"] == compared.get("primary"):
+        return "primary"
+    if arm["name"] == compared.get("opponent"):
+        return "opponent"
+    return "control" if arm.get("control") else ""
+
+
+def _score_column(
+    values: Sequence[Estimate | None], arms: Sequence[Mapping[str, Any]]
+) -> list[Cell]:
+    means = [
+        round(value.mean, 3)
+        for value, arm in zip(values, arms, strict=True)
+        if value is not None and not arm.get("oracle")
+    ]
+    best = max(means) if len(set(means)) > 1 else None
+    return [
+        Cell(score(v), v is not None and not arm.get("oracle") and round(v.mean, 3) == best)
+        for v, arm in zip(values, arms, strict=True)
+    ]
+
+
+def _reading_cell(gain: Estimate | None) -> Cell:
+    text = reading(gain)
+    return Cell(text, strong=text in ("better", "worse"))
+
+
+def _mean(value: Estimate | None) -> str:
+    return NOT_AVAILABLE if value is None else f"{value.mean:.3f}"
+
+
+def _how_to_read(results: Results) -> str:
+    if n_seeds(results) == 1:
+        return "One seed cannot tell a gain from luck, so there is no reading."
+    return "“Better” or “worse” only where the interval of the difference excludes zero."

@@ -1,0 +1,198 @@
+"""The images of a run as arrays: read from the user's folder once, then from the run folder."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synthaug.data.decode import DecodedImages, choose_channels, choose_size, decode_images
+from synthaug.data.decode import read_headers as read_image_headers
+from synthaug.data.index import ImageIndex, index_folder, load_extra_folder
+from synthaug.data.splits import Splits, make_splits
+from synthaug.errors import DataError
+from synthaug.recipe import DataSection
+from synthaug.stages.progress import Progress
+from synthaug.stages.run_dir import RunDir
+
+BAD_IMAGES_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Readable images of a folder, all of one size, and their splits.
+
+    `pixels` uint8 [M, C, H, W], `labels` int64 [M], `paths` M names relative to `root`,
+    `content_hashes` M sha256 of what the files decode to.
+    """
+
+    root: str
+    name: str
+    fingerprint: str
+    class_names: tuple[str, ...]
+    pixels: np.ndarray
+    labels: np.ndarray
+    paths: tuple[str, ...]
+    content_hashes: tuple[str, ...]
+    splits: Splits
+    notices: tuple[str, ...]
+
+    @property
+    def image_size(self) -> int:
+        return int(self.pixels.shape[-1])
+
+    @property
+    def channels(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.class_names)
+
+    def part(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(images, labels) of some positions."""
+        return self.pixels[positions], self.labels[positions]
+
+    @property
+    def train(self) -> tuple[np.ndarray, np.ndarray]:
+        """The only images that anything may learn from."""
+        return self.part(self.splits.train)
+
+    @property
+    def test(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.part(self.splits.test)
+
+    def counts(self, positions: np.ndarray) -> np.ndarray:
+        """Images per class among some positions, int64 [K]."""
+        return np.bincount(self.labels[positions], minlength=self.n_classes)
+
+
+def read_dataset(
+    root: Path, section: DataSection, *, largest: int, seed: int, progress: Progress
+) -> Dataset:
+    """Scan, decode and split a user's folder; nothing in it is changed.
+
+    `largest` bounds the image size that is chosen when the recipe names none. Raises `DataError`
+    when the folder cannot be used.
+    """
+    index = index_folder(root)
+    facts = read_image_headers(index)
+    size = section.image_size or choose_size(facts, largest=largest)
+    channels = section.channels or choose_channels(facts)
+    decoded = _decode(index, size, channels, "reading images", progress)
+    kept = decoded.kept
+    labels = index.labels[kept]
+    splits = make_splits(
+        labels,
+        decoded.content_hashes,
+        tuple(index.declared_split[i] for i in kept),
+        class_names=index.class_names,
+        test_fraction=section.test_fraction,
+        seed=seed,
+    )
+    return Dataset(
+        root=str(root.resolve()),
+        name=root.resolve().name,
+        fingerprint=index.fingerprint,
+        class_names=index.class_names,
+        pixels=decoded.pixels,
+        labels=labels,
+        paths=tuple(index.paths[i] for i in kept),
+        content_hashes=decoded.content_hashes,
+        splits=splits,
+        notices=(*_notices(index, decoded), *splits.notices),
+    )
+
+
+def read_extra(root: Path, dataset: Dataset, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
+    """(images, labels) of a folder of further real images, sized as the dataset's are.
+
+    Raises `DataError` if any of them is also a test image: the oracle would be cheating.
+    """
+    index = load_extra_folder(root, dataset.class_names)
+    decoded = _decode(index, dataset.image_size, dataset.channels, "reading extra images", progress)
+    test = {dataset.content_hashes[i] for i in dataset.splits.test}
+    leaked = [
+        index.paths[i]
+        for i, h in zip(decoded.kept, decoded.content_hashes, strict=True)
+        if h in test
+    ]
+    if leaked:
+        raise DataError(
+            f"{len(leaked)} images under {root} are also test images, the first is {leaked[0]}",
+            remedy="remove them from the extra folder",
+        )
+    return decoded.pixels, index.labels[decoded.kept]
+
+
+def save_dataset(run: RunDir, dataset: Dataset) -> None:
+    """Keep the decoded images and splits in the run folder, so later verbs decode nothing."""
+    np.save(run / "pixels.npy", dataset.pixels, allow_pickle=False)
+    splits = {side: getattr(dataset.splits, side).tolist() for side in ("train", "val", "test")}
+    run.write_json("splits.json", splits)
+    described = {
+        "root": dataset.root,
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "class_names": dataset.class_names,
+        "image_size": dataset.image_size,
+        "channels": dataset.channels,
+        "notices": dataset.notices,
+        "labels": dataset.labels.tolist(),
+        "paths": dataset.paths,
+        "content_hashes": dataset.content_hashes,
+    }
+    run.write_json("dataset.json", described)
+
+
+def load_dataset(run: RunDir) -> Dataset:
+    """The dataset as `fit` read it. Raises `DataError` if the run folder lacks or broke it."""
+    described: dict[str, Any] = run.read_json("dataset.json")
+    splits = {side: np.array(v, dtype=np.int64) for side, v in run.read_json("splits.json").items()}
+    try:
+        pixels = np.load(run / "pixels.npy", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{run / 'pixels.npy'} cannot be read", remedy="run `synthaug fit` again"
+        ) from error
+    return Dataset(
+        root=described["root"],
+        name=described["name"],
+        fingerprint=described["fingerprint"],
+        class_names=tuple(described["class_names"]),
+        pixels=pixels,
+        labels=np.array(described["labels"], dtype=np.int64),
+        paths=tuple(described["paths"]),
+        content_hashes=tuple(described["content_hashes"]),
+        splits=Splits(**splits, notices=()),
+        notices=tuple(described["notices"]),
+    )
+
+
+def _decode(
+    index: ImageIndex, size: int, channels: int, description: str, progress: Progress
+) -> DecodedImages:
+    with progress.task(description, len(index.paths), "images") as task:
+        decoded = decode_images(index, size=size, channels=channels, advance=task.advance)
+    if not len(decoded.kept):
+        first = decoded.bad[0]
+        raise DataError(
+            f"none of the {len(index.paths)} images under {index.root} can be read, "
+            f"the first is {first.path}: {first.reason}"
+        )
+    return decoded
+
+
+def _notices(index: ImageIndex, decoded: DecodedImages) -> list[str]:
+    notices = []
+    if decoded.bad:
+        named = "; ".join(f"{b.path} ({b.reason})" for b in decoded.bad[:BAD_IMAGES_NAMED])
+        rest = len(decoded.bad) - BAD_IMAGES_NAMED
+        more = f"; and {rest} more, all in dataset.json" if rest > 0 else ""
+        notices.append(f"{len(decoded.bad)} broken images skipped: {named}{more}")
+    for reason, n in sorted(Counter(decoded.notices).items()):
+        notices.append(f"{n} images: {reason}")
+    for reason, n in sorted(index.ignored.items()):
+        notices.append(f"{n} files or folders passed over: {reason}")
+    return notices

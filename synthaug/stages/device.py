@@ -1,0 +1,39 @@
+"""Which device a run uses. What was asked for is used or refused, never silently replaced."""
+
+import torch
+
+from synthaug.errors import UsageError
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """`auto` takes CUDA, then MPS, then the CPU; anything else must exist.
+
+    Raises `UsageError` for a device that this machine or this torch build does not have.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda:0")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"unknown device {name!r}", expected="auto, cpu, cuda:0 or mps") from error
+    there = {
+        "cpu": True,
+        "mps": torch.backends.mps.is_available(),
+        "cuda": (device.index or 0) < torch.cuda.device_count(),
+    }
+    if not there.get(device.type, False):
+        raise UsageError(
+            f"device {name!r} is not there ({torch.cuda.device_count()} CUDA devices found, "
+            f"torch {torch.__version__})",
+            remedy="use --device cpu or --device auto",
+        )
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """A few words for the plan: the GPU's name, or the CPU's threads."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)

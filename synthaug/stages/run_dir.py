@@ -1,0 +1,183 @@
+"""The run folder: one place for everything a run reads and writes, locked while in use.
+
+recipe.yaml  dataset.json  pixels.npy  splits.json  plan.json  fit.json  generate.json
+base/ckpt-*/  specialists/<class>/ckpt-*/  metrics.jsonl  grids/
+candidates/  synthetic/<class>/  balanced/<class>/  synthaug_manifest.jsonl
+predictions/  results.json  report.html
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+
+from synthaug.errors import DataError, ResourceError, RunInUseError, UsageError
+from synthaug.recipe import Recipe, load_recipe
+
+RUNS = Path("runs")
+
+
+class RunDir:
+    """Names and atomic reads and writes inside one run folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file whole: under another name first, then renamed over the old one."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tmp = target.with_name(f".{target.name}.tmp-{os.getpid()}")
+        try:
+            with tmp.open("w", encoding="utf-8") as handle:
+                handle.write(text)
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(tmp, target)
+        finally:
+            tmp.unlink(missing_ok=True)
+        return target
+
+    def write_json(self, name: str, content: Any) -> Path:
+        return self.write_text(
+            name, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        )
+
+    def read_json(self, name: str) -> Any:
+        """The content of a JSON file. Raises `DataError` if it is missing or not JSON."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(
+                f"{self.path / name} cannot be read ({error.strerror})",
+                remedy="run `synthaug fit` first",
+            ) from error
+        except ValueError as error:
+            raise DataError(
+                f"{self.path / name} is not valid JSON: {error}",
+                remedy="undo the edit or run the verb that writes it again",
+            ) from error
+
+    def write_arrays(self, name: str, **arrays: np.ndarray) -> Path:
+        """Write an .npz whole, as `write_text` does."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tmp = target.with_name(f".{target.name}.tmp-{os.getpid()}.npz")
+        try:
+            np.savez(tmp, allow_pickle=False, **arrays)
+            os.replace(tmp, target)
+        finally:
+            tmp.unlink(missing_ok=True)
+        return target
+
+    def read_arrays(self, name: str) -> dict[str, np.ndarray] | None:
+        """The arrays of an .npz, or None if the file is missing or damaged."""
+        try:
+            with np.load(self.path / name, allow_pickle=False) as loaded:
+                return dict(loaded)
+        except (OSError, ValueError, KeyError, EOFError):
+            return None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Own the folder until the context ends; a dead owner's lock is free.
+
+        Raises `RunInUseError` at once if another process owns it.
+        """
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise RunInUseError(
+                f"run folder {self.path} is in use by another process",
+                remedy="wait for it to end or name another folder with --run",
+            ) from error
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def new_run(run: Path | None, dataset: Path, *, now: datetime | None = None) -> RunDir:
+    """Create the folder of a new run: `run`, or `runs/<time>-<dataset name>`.
+
+    Raises `UsageError` if `run` already holds files or lies inside the dataset, and
+    `ResourceError` if it cannot be created.
+    """
+    if run is None:
+        stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
+        name = re.sub(r"[^\w.-]+", "-", dataset.resolve().name).strip("-.") or "dataset"
+        run = RUNS / f"{stamp}-{name}"
+        for n in range(2, 100):
+            if not run.exists():
+                break
+            run = RUNS / f"{stamp}-{name}-{n}"
+    resolved, source = run.resolve(), dataset.resolve()
+    if resolved == source or source in resolved.parents:
+        raise UsageError(
+            f"run folder {run} lies inside the dataset {dataset}",
+            remedy="choose a --run outside it: a dataset is never written to",
+        )
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise UsageError(
+            f"run folder {run} already exists and is not empty",
+            remedy="choose a new --run; a run is never overwritten",
+        )
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(run, error) from error
+    return RunDir(run)
+
+
+def open_run(run: Path | None) -> RunDir:
+    """The run at `run`, or the newest one under runs/.
+
+    Raises `UsageError` when there is none: nothing was fitted yet.
+    """
+    if run is None:
+        found = [p.parent for p in RUNS.glob("*/recipe.yaml")]
+        if not found:
+            raise UsageError(
+                f"no run under {RUNS}/",
+                remedy="run `synthaug fit --dataset FOLDER` first, or name a run with --run",
+            )
+        run = max(found, key=lambda p: ((p / "recipe.yaml").stat().st_mtime_ns, p.name))
+    if not (run / "recipe.yaml").is_file():
+        raise UsageError(
+            f"{run} is not a run folder",
+            expected="one that `synthaug fit` made",
+            remedy="run `synthaug fit --dataset FOLDER` first",
+        )
+    return RunDir(run)
+
+
+def read_recipe(run: RunDir) -> Recipe:
+    """The resolved recipe that `fit` left in the run folder."""
+    return load_recipe(str(run / "recipe.yaml"))
+
+
+def utc_now() -> str:
+    """The time in ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _unwritable(path: Path, error: OSError) -> ResourceError:
+    return ResourceError(
+        f"cannot write to {path} ({error.strerror})", remedy="choose another --run folder"
+    )

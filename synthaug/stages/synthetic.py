@@ -1,0 +1,42 @@
+"""The synthetic images of a run, read back from the files a user can see and delete."""
+
+import json
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from synthaug.errors import DataError, UsageError
+from synthaug.stages.dataset import Dataset
+from synthaug.stages.run_dir import RunDir
+
+MANIFEST = "synthaug_manifest.jsonl"
+
+
+def read_synthetic(run: RunDir, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """(images uint8 [N, C, H, W], labels int64 [N]) of `synthetic/`, in the manifest's order.
+
+    Raises `UsageError` before `generate` and `DataError` naming a file that is missing or broken.
+    """
+    if not run.has(MANIFEST):
+        raise UsageError(
+            f"run {run.path} has no synthetic images",
+            remedy="run `synthaug generate --balance` first",
+        )
+    number = {name: k for k, name in enumerate(dataset.class_names)}
+    mode = "L" if dataset.channels == 1 else "RGB"
+    images, labels = [], []
+    for line in (run / MANIFEST).read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        if record["file"].startswith("synthetic/"):
+            path = run / record["file"]
+            try:
+                with Image.open(path) as image:
+                    pixels = np.asarray(image.convert(mode))
+            except (OSError, UnidentifiedImageError) as error:
+                raise DataError(
+                    f"{path} cannot be read", remedy="run `synthaug generate --balance` again"
+                ) from error
+            images.append(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1))
+            labels.append(number[record["class_name"]])
+    empty = np.empty((0, *dataset.pixels.shape[1:]), np.uint8)
+    return np.stack(images) if images else empty, np.array(labels, dtype=np.int64)
