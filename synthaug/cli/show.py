@@ -10,7 +10,6 @@ from synthaug.report.tables import (
     Table,
     arms_table,
     classes_table,
-    contestants,
     differences_table,
 )
 from synthaug.report.words import describe_verdict
@@ -97,11 +96,11 @@ def print_generate(terminal: Terminal, result: dict[str, Any]) -> None:
 
 def print_results(terminal: Terminal, results: dict[str, Any]) -> None:
     """The tables and the verdict of `evaluate`."""
-    terminal.table(arms_table(results))
+    arms = arms_table(results)
+    terminal.table(arms, caption=f"CE: cross-entropy, LA: logit adjustment. {arms.caption}")
     if results["comparison"]:
-        terminal.table(classes_table(results))
+        terminal.table(classes_table(results), caption="Recall of each class, the rarest first.")
         terminal.table(differences_table(results))
-        terminal.payload("\n" + contestants(results))
     verdict = results["verdict"]
     terminal.payload(f"\nVerdict: {describe_verdict(verdict['overall'])}. {verdict['sentence']}")
     terminal.payload(f"page: {results['report']}")

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -62,19 +62,25 @@ class Terminal:
         if not self.as_json:
             self.out.print(escape(text))
 
-    def table(self, table: Table) -> None:
-        """Print a table of the report, with its caption below."""
+    def table(self, table: Table, *, caption: str | None = None) -> None:
+        """Print the essential columns of a table, with its caption or another one below."""
         if self.as_json:
             return
         drawn = RichTable(
             title=escape(table.title), title_justify="left", title_style="bold", header_style="dim",
-            caption=escape(table.caption), caption_justify="left", box=None, pad_edge=False,
+            caption=escape(table.caption if caption is None else caption),
+            caption_justify="left", box=None, pad_edge=False,
         )  # fmt: skip
-        for column in table.columns:
-            drawn.add_column(escape(column.heading), justify="right" if column.numeric else "left")
+        shown = [i for i, column in enumerate(table.columns) if column.essential]
+        for i in shown:
+            column = table.columns[i]
+            side: Literal["left", "right"] = "right" if column.numeric else "left"
+            heading = escape(column.brief or column.heading)
+            drawn.add_column(heading, justify=side, no_wrap=i == 0)
         for row in table.rows:
-            cells = [Text(c.text, style="bold green" if c.strong else "") for c in row.cells]
-            drawn.add_row(*cells, style=ROLE_STYLES[row.role])
+            cells = [row.cells[i] for i in shown]
+            texts = [Text(c.brief or c.text, style="bold green" if c.strong else "") for c in cells]
+            drawn.add_row(*texts, style=ROLE_STYLES[row.role])
         self.out.print()
         self.out.print(drawn)
 

@@ -56,7 +56,8 @@ def linear_schedule(T: int = T_DEFAULT, start: float = 1e-4, end: float = 0.02) 
 def cosine_schedule(T: int = T_DEFAULT, offset: float = 0.008) -> NoiseSchedule:
     """alpha_bar_t = cos^2((t/T + s)/(1 + s) * pi/2), beta_t <= 0.999.
 
-    Nichol & Dhariwal (2021), Eq. 17, arXiv:2102.09672. Small images keep signal for longer under it than under the linear schedule.
+    Nichol & Dhariwal (2021), Eq. 17, arXiv:2102.09672. Small images keep
+    their signal for longer under it than under the linear schedule.
     """
 
     def f(u: float) -> float:
@@ -64,6 +65,12 @@ def cosine_schedule(T: int = T_DEFAULT, offset: float = 0.008) -> NoiseSchedule:
 
     betas = [min(1 - f((t + 1) / T) / f(t / T), 0.999) for t in range(T)]
     return NoiseSchedule("cosine", torch.tensor(betas, dtype=torch.float64))
+
+
+SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {
+    "linear": linear_schedule,
+    "cosine": cosine_schedule,
+}
 
 
 def make_schedule(name: str, T: int = T_DEFAULT) -> NoiseSchedule:

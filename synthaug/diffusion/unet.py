@@ -41,7 +41,7 @@ def choose_network(image_size: int, device: torch.device, *, dropout: float = 0.
     if image_size <= 8:
         return NetworkSpec((48, 96), 1, 1, (False, False), dropout)
     if image_size <= 16:
-        return NetworkSpec((64, 128), 1, 2, (False, False), dropout)
+        return NetworkSpec((32, 64, 64), 1, 1, (False, False, False), dropout)
     if image_size <= 32:
         return NetworkSpec((64, 128, 128), 1, 2, (False, False, False), dropout)
     return NetworkSpec((64, 128, 128), 1, 4, (False, False, False), dropout)

@@ -31,7 +31,7 @@ class SmallResNet(nn.Module):
     before the first block, so that a CPU trains an arm in seconds to minutes.
     """
 
-    def __init__(self, channels: int, n_classes: int, image_size: int, width: int = 32) -> None:
+    def __init__(self, channels: int, n_classes: int, image_size: int, width: int = 24) -> None:
         super().__init__()
         levels = 2 if image_size <= 8 else 3
         stem_stride = 1 if image_size < 32 else 2

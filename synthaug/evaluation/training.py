@@ -19,8 +19,8 @@ class ClassifierOptions:
 
     steps: int = 800
     batch_size: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
+    learning_rate: float = 1e-3
+    weight_decay: float = 5e-2
     max_shift: int = 1
     """Images are moved by up to this many pixels each way."""
     flip: bool = False
@@ -67,7 +67,7 @@ def train_classifier(
     in every arm of a seed (inverse-CDF sampling over images sorted by class), so that paired
     differences are not blurred by luck in what was drawn.
     """
-    network.to(device=device, memory_format=torch.channels_last).train()
+    network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
     )

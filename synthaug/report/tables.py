@@ -17,6 +17,7 @@ from synthaug.report.results import (
 from synthaug.report.words import (
     NOT_AVAILABLE,
     averaging,
+    brief_arm,
     describe_arm,
     describe_metric,
     difference,
@@ -40,22 +41,37 @@ _ARM_METRICS = (
     "few_recall",
 )
 _GAP_METRICS = ("rarest_recall", "balanced_accuracy")
+_BRIEF_METRICS = {
+    "balanced_accuracy": "balanced accuracy",
+    "rarest_recall": "recall of {n} rarest",
+    "minority_recall": "recall of minority",
+}
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading; `numeric` columns are set flush right in tabular figures."""
+    """A heading; `numeric` columns are set flush right in tabular figures.
+
+    For a terminal of 80 columns: `brief` is a shorter heading, and a column that is not
+    `essential` may be left out.
+    """
 
     heading: str
     numeric: bool = True
+    brief: str = ""
+    essential: bool = True
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Text of one cell; `strong` marks the best of its column, or a reading that is decided."""
+    """Text of one cell; `strong` marks the best of its column, or a reading that is decided.
+
+    `brief` is a shorter text for narrow places, or "".
+    """
 
     text: str
     strong: bool = False
+    brief: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,15 +103,23 @@ def arms_table(results: Results) -> Table:
     for metric in _ARM_METRICS:
         values = [metric_of(arm, metric) for arm in arms]
         if any(value is not None for value in values):
-            columns.append(Column(describe_metric(metric, results)))
+            brief = _BRIEF_METRICS.get(metric, "").format(n=len(results["dataset"]["rarest"]))
+            columns.append(
+                Column(describe_metric(metric, results), brief=brief, essential=bool(brief))
+            )
             cells.append(_score_column(values, arms))
     for metric in _GAP_METRICS:
         gaps = [(arm.get("gap_closed") or {}).get(metric) for arm in arms]
         if any(gap is not None for gap in gaps):
-            columns.append(Column(f"gap closed in {describe_metric(metric, results)}"))
+            heading = f"gap closed in {describe_metric(metric, results)}"
+            brief = "gap closed" if metric == _GAP_METRICS[0] else ""
+            columns.append(Column(heading, brief=brief, essential=bool(brief)))
             cells.append([Cell(share(gap)) for gap in gaps])
     rows = tuple(
-        Row((Cell(describe_arm(arm)), *(column[i] for column in cells)), arm_role(results, arm))
+        Row(
+            (Cell(describe_arm(arm), brief=brief_arm(arm)), *(column[i] for column in cells)),
+            arm_role(results, arm),
+        )
         for i, arm in enumerate(arms)
     )
     caption = [
@@ -129,8 +153,8 @@ def differences_table(results: Results) -> Table:
         rows.append(Row((*map(Cell, texts), _reading_cell(gain))))
     columns = (
         Column("metric", numeric=False),
-        Column("synthaug"),
-        Column("opponent"),
+        Column("synthaug", essential=False),
+        Column("opponent", essential=False),
         Column("difference"),
         Column("reading", numeric=False),
     )
@@ -148,11 +172,18 @@ def classes_table(results: Results) -> Table:
     primary = find_arm(results, compared.get("primary"))
     opponent = find_arm(results, compared.get("opponent"))
     verdicts = results["verdict"].get("per_class") or ()
-    headings = ["train images", "synthetic images", "test images"]
-    headings += ["recall, synthaug", "recall, opponent", "difference in recall"]
-    headings += ["95 % interval"] if n_seeds(results) > 1 else []
-    headings += ["precision, synthaug", "precision, opponent"]
-    columns = [Column("class", numeric=False), *map(Column, headings)]
+    columns = [
+        Column("class", numeric=False),
+        Column("train images", brief="train"),
+        Column("synthetic images", brief="synth."),
+        Column("test images", essential=False),
+        Column("recall, synthaug", brief="synthaug"),
+        Column("recall, opponent", brief="opponent"),
+        Column("difference in recall", brief="diff."),
+        *([Column("95 % interval")] if n_seeds(results) > 1 else []),
+        Column("precision, synthaug", essential=False),
+        Column("precision, opponent", essential=False),
+    ]
     columns += [Column(h, numeric=False) for h in ("reading", "verdict")[: 2 if verdicts else 1]]
     rows = []
     for k in sorted(range(len(data["class_names"])), key=lambda k: data["train_counts"][k]):

@@ -23,6 +23,13 @@ _METRIC_WORDS = {
     "medium_recall": "recall of classes with 20–100 images",
     "few_recall": "recall of classes with < 20 images",
 }
+_BRIEF_WORDS = {
+    "cross-entropy": "CE",
+    "logit adjustment": "LA",
+    ": real images duplicated": "",
+    ": extra real images": "",
+    "real images": "real",
+}
 _VERDICT_WORDS = {
     "use": "Use the synthetic images",
     "do not use": "Do not use the synthetic images",
@@ -41,6 +48,14 @@ def describe_arm(arm: Mapping[str, Any]) -> str:
         _LOSS_WORDS.get(loss, str(loss)) if loss else "",
     ]
     return ", ".join(word for word in words if word) or str(arm.get("name", NOT_AVAILABLE))
+
+
+def brief_arm(arm: Mapping[str, Any]) -> str:
+    """An arm in few words, such as "real + oversampling, LA"; for narrow tables."""
+    words = describe_arm(arm)
+    for long, short in _BRIEF_WORDS.items():
+        words = words.replace(long, short)
+    return words
 
 
 def describe_metric(metric: str, results: Results) -> str:

@@ -2,30 +2,23 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from synthaug.evaluation.arms import DATA_SIDES, Arm, Material, TrainingSet, parse_arms
-from synthaug.evaluation.classifiers import build_classifier
-from synthaug.evaluation.losses import log_prior
-from synthaug.evaluation.training import predict_logits, train_classifier
-from synthaug.recipe import Recipe
-from synthaug.stages.dataset import Dataset, load_dataset, read_extra
+from synthaug.stages.bench import Bench, Job, train_all
+from synthaug.stages.dataset import load_dataset, read_extra
 from synthaug.stages.device import resolve_device
 from synthaug.stages.planning import classifier_options
-from synthaug.stages.progress import Progress, Silent, Task
+from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.run_dir import RunDir, open_run, read_recipe
 from synthaug.stages.signals import StopFlag, stop_flag
 from synthaug.stages.synthetic import read_synthetic
 from synthaug.stages.verdict import ArmRuns, assemble_results, write_page
-
-ADVANCE_EVERY = 20
 
 
 @dataclass(frozen=True)
@@ -65,88 +58,57 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
             synthetic_share=recipe.evaluation.synthetic_share,
             seed=recipe.seed,
         )
-        session = _Session(run, dataset, recipe, material, device, stop)
-        runs: dict[Arm, ArmRuns] = {}
-        total = len(arms) * len(seeds) * recipe.evaluation.steps
-        with progress.task("training classifiers", total, "steps") as task:
-            for arm in arms:
-                runs[arm] = session.run_arm(arm, seeds, task)
+        bench = Bench(material, dataset.test, classifier_options(recipe), str(device))
+        runs = _run_arms(run, bench, dataset.fingerprint, arms, seeds, progress, stop)
         results = assemble_results(run, recipe, dataset, runs, seeds, device)
         run.write_json("results.json", results)
         page = write_page(run, dataset, results)
         return {**results, "run": str(run.path), "report": str(page)}
 
 
-@dataclass
-class _Session:
-    """One evaluation in one run folder."""
-
-    run: RunDir
-    dataset: Dataset
-    recipe: Recipe
-    material: Material
-    device: torch.device
-    stop: StopFlag
-
-    def run_arm(self, arm: Arm, seeds: Sequence[int], task: Task) -> ArmRuns:
-        """Predictions of one arm on the test set, seed by seed."""
-        data = DATA_SIDES[arm.data](self.material)
-        digest = _digest(data)
-        logits, seconds, accuracies = [], [], []
-        for seed in seeds:
-            file = f"predictions/{arm.data}-{arm.loss}/seed-{seed}.npz"
-            key = self._key(arm, seed, digest)
-            kept = self.run.read_arrays(file)
-            if kept is not None and str(kept["key"]) == key:
-                task.advance(self.recipe.evaluation.steps, f"{arm.name}: trained before")
-            else:
-                kept = self._train(arm, data, seed, task)
-                self.run.write_arrays(file, key=np.array(key), **kept)
-            logits.append(kept["logits"])
-            seconds.append(float(kept["seconds"]))
-            accuracies.append(float(kept["train_accuracy"]))
-        return ArmRuns(logits, float(np.mean(seconds)), float(np.mean(accuracies)))
-
-    def _train(self, arm: Arm, data: TrainingSet, seed: int, task: Task) -> dict[str, np.ndarray]:
-        dataset, options = self.dataset, classifier_options(self.recipe)
-        classifier = build_classifier(
-            dataset.channels, dataset.n_classes, dataset.image_size, seed=seed
+def _run_arms(
+    run: RunDir,
+    bench: Bench,
+    fingerprint: str,
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    progress: Progress,
+    stop: StopFlag,
+) -> dict[Arm, ArmRuns]:
+    """Predictions of every arm and seed: read where they are kept, trained where they are not."""
+    digests = {data: _digest(DATA_SIDES[data](bench.material)) for data in {a.data for a in arms}}
+    keys = {
+        (arm, seed): json.dumps(
+            [arm.name, seed, digests[arm.data], asdict(bench.options), fingerprint, bench.device]
         )
-
-        def on_step(step: int, loss: float) -> None:
-            self.stop.check("finished arms are kept; run `synthaug evaluate` again to go on")
-            if (step + 1) % ADVANCE_EVERY == 0:
-                task.advance(ADVANCE_EVERY, f"{arm.name} seed {seed} loss {loss:.3f}")
-            elif step + 1 == options.steps:
-                task.advance(options.steps % ADVANCE_EVERY)
-
-        started = time.perf_counter()
-        train_classifier(
-            classifier,
-            data,
-            loss=arm.loss,
-            log_prior=log_prior(dataset.counts(dataset.splits.train).tolist()),
-            options=options,
-            seed=seed,
-            device=self.device,
-            on_step=on_step,
+        for arm in arms
+        for seed in seeds
+    }
+    found: dict[Job, dict[str, np.ndarray]] = {}
+    for job, key in keys.items():
+        kept = run.read_arrays(_file(job))
+        if kept is not None and str(kept["key"]) == key:
+            found[job] = kept
+    missing = [job for job in keys if job not in found]
+    with progress.task("training classifiers", len(keys), "classifiers") as task:
+        task.advance(len(found))
+        for job, arrays in train_all(bench, missing, stop):
+            run.write_arrays(_file(job), key=np.array(keys[job]), **arrays)
+            found[job] = arrays
+            task.advance(1, f"{job[0].name}, seed {job[1]}")
+    return {
+        arm: ArmRuns(
+            [found[arm, seed]["logits"] for seed in seeds],
+            float(np.mean([found[arm, seed]["seconds"] for seed in seeds])),
+            float(np.mean([found[arm, seed]["train_accuracy"] for seed in seeds])),
         )
-        seconds = time.perf_counter() - started
-        images, labels = dataset.train
-        predicted = predict_logits(classifier, images, device=self.device).argmax(1)
-        return {
-            "logits": predict_logits(classifier, dataset.test[0], device=self.device),
-            "y_true": dataset.test[1],
-            "seconds": np.array(seconds),
-            "train_accuracy": np.array(np.mean(predicted == labels)),
-        }
+        for arm in arms
+    }
 
-    def _key(self, arm: Arm, seed: int, digest: str) -> str:
-        """Everything these predictions depend on; a kept file with another key is not used."""
-        options = asdict(classifier_options(self.recipe))
-        return json.dumps(
-            [arm.name, seed, digest, options, self.dataset.fingerprint, str(self.device)]
-        )
+
+def _file(job: Job) -> str:
+    arm, seed = job
+    return f"predictions/{arm.data}-{arm.loss}/seed-{seed}.npz"
 
 
 def _digest(data: TrainingSet) -> str:

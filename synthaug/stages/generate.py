@@ -242,14 +242,16 @@ class _Session:
 def _plan(run: RunDir, dataset: Dataset, request: GenerateRequest) -> BalancePlan:
     """The plan in the run folder, or a new one for `--balance`, which then replaces it."""
     plan = BalancePlan.from_json(run.read_json("plan.json"))
-    if plan.class_names != dataset.class_names:
+    counts = dataset.counts(dataset.splits.train).tolist()
+    known = dict(zip(dataset.class_names, counts, strict=True))
+    planned = dict(zip(plan.class_names, plan.counts, strict=True))
+    if planned != known:
         raise DataError(
-            f"{run / 'plan.json'} names classes {', '.join(plan.class_names)}",
-            expected=f"the dataset's: {', '.join(dataset.class_names)}",
-            remedy="undo the edit",
+            f"{run / 'plan.json'} has train images {planned}",
+            expected=f"the dataset's: {known}",
+            remedy="undo the edit; only `target` may be changed",
         )
     if request.balance is not None:
-        counts = dataset.counts(dataset.splits.train).tolist()
         plan = plan_balance(
             plan.class_names, counts, request.balance, minority_below=plan.minority_below
         )

@@ -1,0 +1,135 @@
+"""Training the classifiers of an evaluation, side by side on a CPU, one by one on a GPU.
+
+Networks this small gain little from a second thread, so each classifier gets one thread and a
+process of its own. Their results then do not depend on how many cores the machine has.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from loky import ProcessPoolExecutor
+from loky.process_executor import TerminatedWorkerError
+
+from synthaug.errors import ResourceError
+from synthaug.evaluation.arms import DATA_SIDES, Arm, Material
+from synthaug.evaluation.classifiers import build_classifier
+from synthaug.evaluation.losses import log_prior
+from synthaug.evaluation.training import ClassifierOptions, predict_logits, train_classifier
+from synthaug.stages.device import prepare_cpu
+from synthaug.stages.signals import StopFlag
+
+MAX_WORKERS = 8
+POLL_SECONDS = 0.2
+
+Job = tuple[Arm, int]
+"""An arm and a seed."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all classifiers of an evaluation share; `test` is (images, labels), never trained on."""
+
+    material: Material
+    test: tuple[np.ndarray, np.ndarray]
+    options: ClassifierOptions
+    device: str
+
+    def train(self, arm: Arm, seed: int, stop: StopFlag | None = None) -> dict[str, np.ndarray]:
+        """Train one classifier; its test logits float32 [N, K], train accuracy and seconds."""
+        images, labels = self.material.real
+        device = torch.device(self.device)
+        counts = np.bincount(labels, minlength=self.material.n_classes)
+        classifier = build_classifier(
+            images.shape[1], self.material.n_classes, images.shape[-1], seed=seed
+        )
+
+        def on_step(step: int, loss: float) -> None:
+            del step, loss
+            if stop is not None:
+                stop.check(KEPT)
+
+        started = time.perf_counter()
+        train_classifier(
+            classifier,
+            DATA_SIDES[arm.data](self.material),
+            loss=arm.loss,
+            log_prior=log_prior(counts.tolist()),
+            options=self.options,
+            seed=seed,
+            device=device,
+            on_step=on_step,
+        )
+        seconds = time.perf_counter() - started
+        predicted = predict_logits(classifier, images, device=device).argmax(1)
+        return {
+            "logits": predict_logits(classifier, self.test[0], device=device),
+            "y_true": self.test[1],
+            "seconds": np.array(seconds),
+            "train_accuracy": np.array(np.mean(predicted == labels)),
+        }
+
+
+KEPT = "finished classifiers are kept; run `synthaug evaluate` again to go on"
+
+
+def n_workers(device: torch.device) -> int:
+    """Processes that train side by side: one a core on a CPU, one on anything else."""
+    return min(len(os.sched_getaffinity(0)), MAX_WORKERS) if device.type == "cpu" else 1
+
+
+def train_all(
+    bench: Bench, jobs: Sequence[Job], stop: StopFlag
+) -> Iterator[tuple[Job, dict[str, np.ndarray]]]:
+    """Yield (job, what `Bench.train` returns) in the order they finish.
+
+    Raises `InterruptedRun` on a stop signal and `ResourceError` when a worker process dies.
+    """
+    if torch.device(bench.device).type != "cpu":
+        for arm, seed in jobs:
+            yield (arm, seed), bench.train(arm, seed, stop)
+        return
+    workers = max(min(n_workers(torch.device("cpu")), len(jobs)), 1)
+    pool = ProcessPoolExecutor(
+        max_workers=workers,
+        initializer=_start_worker,
+        initargs=(bench,),
+        env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+    )
+    try:
+        pending = {pool.submit(_train_in_worker, arm, seed): (arm, seed) for arm, seed in jobs}
+        while pending:
+            done, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield pending.pop(future), future.result()
+            stop.check(KEPT)
+    except TerminatedWorkerError as error:
+        raise ResourceError(
+            "a process that trained a classifier was killed, most likely for lack of memory",
+            remedy=KEPT,
+        ) from error
+    finally:
+        pool.shutdown(kill_workers=True)
+
+
+_bench: Bench | None = None
+
+
+def _start_worker(bench: Bench) -> None:
+    """Runs once in each worker; a stop signal is the parent's business, which ends the worker."""
+    import signal
+
+    global _bench
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    prepare_cpu()
+    _bench = bench
+
+
+def _train_in_worker(arm: Arm, seed: int) -> dict[str, np.ndarray]:
+    assert _bench is not None
+    return _bench.train(arm, seed)

@@ -1,0 +1,267 @@
+import re
+
+import pytest
+
+from synthaug.errors import DataError
+from synthaug.report.results import check_results, estimate, metric_of
+from synthaug.report.tables import (
+    arms_table,
+    classes_table,
+    differences_table,
+    specialists_table,
+)
+from synthaug.report.words import describe_arm, describe_metric, reading, score, share, signed
+
+
+def headings(table):
+    return [column.heading for column in table.columns]
+
+
+def texts(row):
+    return [cell.text for cell in row.cells]
+
+
+def column(table, heading):
+    i = headings(table).index(heading)
+    return [row.cells[i] for row in table.rows]
+
+
+def row_of(table, first):
+    return next(row for row in table.rows if row.cells[0].text == first)
+
+
+def test_score_is_mean_and_half_width_of_the_interval():
+    raw = {"mean": 0.9686, "low": 0.9666, "high": 0.9706, "values": [0.9686]}
+    assert score(estimate(raw)) == "0.969 ± 0.002"
+
+
+def test_score_without_interval_is_the_mean_and_undefined_is_not_zero():
+    raw = {"mean": 0.5, "low": None, "high": None, "values": [0.5]}
+    assert score(estimate(raw)) == "0.500"
+    assert score(estimate(None)) == "n/a"
+    assert score(estimate({"mean": float("nan"), "low": 0.0, "high": 1.0, "values": []})) == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0001, 0.2, "better"),
+        (-0.2, -0.0001, "worse"),
+        (-0.1, 0.1, "no evidence"),
+        (0.0, 0.1, "no evidence"),
+        (0.0, 0.0, "no evidence"),
+        (None, None, "one seed: no interval"),
+    ],
+)
+def test_reading_follows_whether_the_interval_excludes_zero(low, high, expected):
+    raw = {"mean": 0.0, "low": low, "high": high, "values": [0.0]}
+    assert reading(estimate(raw)) == expected
+
+
+def test_a_difference_that_rounds_to_zero_keeps_its_sign():
+    assert [signed(x) for x in (0.0, 0.0003, -0.0003, 0.009, -0.04)] == [
+        "0.000",
+        "+0.000",
+        "−0.000",
+        "+0.009",
+        "−0.040",
+    ]
+
+
+def test_shares_are_percentages():
+    assert [share(x) for x in (0.45, -0.4, 1.2, None)] == ["45 %", "−40 %", "120 %", "n/a"]
+
+
+@pytest.mark.parametrize(
+    ("arm", "words"),
+    [
+        (
+            {"name": "a", "data": "real+oversample", "loss": "la"},
+            "real + oversampling, logit adjustment",
+        ),
+        (
+            {"name": "a", "data": "copy-control", "loss": "ce"},
+            "copy control: real images duplicated, cross-entropy",
+        ),
+        ({"name": "a", "data": "synthaug", "loss": "la"}, "synthaug, logit adjustment"),
+        (
+            {"name": "a", "data": "oracle", "loss": "ce"},
+            "oracle: extra real images, cross-entropy",
+        ),
+        ({"name": "a", "data": "mixup", "loss": "focal"}, "mixup, focal"),
+        ({"name": "only/name"}, "only/name"),
+    ],
+)
+def test_arms_are_described_in_words(arm, words):
+    assert describe_arm(arm) == words
+
+
+def test_metrics_count_the_rarest_and_fall_back_to_their_name(results):
+    assert describe_metric("rarest_recall", results) == "recall of the 3 rarest"
+    results["dataset"]["rarest"] = ["digit 9"]
+    assert describe_metric("rarest_recall", results) == "recall of the rarest class"
+    assert describe_metric("g_mean", results) == "g mean"
+
+
+def test_arms_table_rows_roles_and_columns(results):
+    table = arms_table(results)
+    assert headings(table) == [
+        "training regime",
+        "balanced accuracy",
+        "recall of the 3 rarest",
+        "recall of minority classes",
+        "macro F1",
+        "recall of classes with > 100 images",
+        "recall of classes with 20–100 images",
+        "gap closed in recall of the 3 rarest",
+        "gap closed in balanced accuracy",
+    ]
+    assert [row.role for row in table.rows] == [
+        *("", "", "", "opponent", "control", "", "primary", "oracle")
+    ]
+    assert texts(row_of(table, "synthaug, logit adjustment")) == [
+        "synthaug, logit adjustment",
+        "0.969 ± 0.002",
+        "0.919 ± 0.011",
+        "0.949 ± 0.002",
+        "0.966 ± 0.002",
+        "0.985 ± 0.002",
+        "0.939 ± 0.002",
+        "45 %",
+        "22 %",
+    ]
+    assert "5 paired seeds" in table.caption and "oracle" in table.caption
+
+
+def test_arms_table_marks_the_best_but_never_the_oracle(results):
+    table = arms_table(results)
+    best = [row.cells[0].text for row in table.rows if row.cells[1].strong]
+    assert best == ["synthaug, logit adjustment"]
+    assert not any(cell.strong for cell in table.rows[-1].cells)
+
+
+def test_arms_table_marks_ties_at_the_shown_digits_and_nothing_when_all_are_alike(results):
+    by_name = {arm["name"]: arm for arm in results["arms"]}
+    by_name["real/ce"]["metrics"]["macro_f1"] = {
+        **by_name["synthaug/la"]["metrics"]["macro_f1"],
+        "mean": 0.96641,
+    }
+    by_name["synthaug/la"]["metrics"]["macro_f1"]["mean"] = 0.96639
+    table = arms_table(results)
+    assert sum(cell.strong for cell in column(table, "macro F1")) == 2
+    assert not any(c.strong for c in column(table, "recall of classes with > 100 images"))
+
+
+def test_arms_table_shows_an_undefined_metric_of_one_arm_as_not_available(results):
+    results["arms"][0]["metrics"]["medium_recall"] = None
+    cells = column(arms_table(results), "recall of classes with 20–100 images")
+    assert cells[0].text == "n/a" and cells[1].text == "0.928 ± 0.002"
+
+
+def test_every_number_in_the_arms_table_is_in_the_results(results):
+    known = set()
+    for arm in results["arms"]:
+        for metric in arm["metrics"]:
+            value = metric_of(arm, metric)
+            if value is not None:
+                known |= {f"{value.mean:.3f}", f"{(value.high - value.low) / 2:.3f}"}
+        known |= {f"{gap:.0%}"[:-1].replace("-", "−") for gap in (arm["gap_closed"] or {}).values()}
+    for row in arms_table(results).rows:
+        for cell in row.cells[1:]:
+            assert set(re.findall(r"−?[\d.]+", cell.text)) <= known, cell
+
+
+def test_differences_table(results):
+    table = differences_table(results)
+    assert headings(table) == ["metric", "synthaug", "opponent", "difference", "reading"]
+    rows = {row.cells[0].text: texts(row)[1:] for row in table.rows}
+    assert rows["balanced accuracy"] == [
+        "0.969 ± 0.002",
+        "0.960 ± 0.002",
+        "+0.009 [+0.003, +0.015]",
+        "better",
+    ]
+    assert rows["recall of minority classes"][2:] == ["+0.009 [−0.003, +0.021]", "no evidence"]
+    assert rows["recall of classes with > 100 images"][3] == "worse"
+    assert "recall of classes with < 20 images" not in rows
+    assert "“real + oversampling, logit adjustment”" in table.caption
+
+
+def test_one_seed_has_no_interval_and_no_reading(make_results):
+    results = make_results(seeds=1)
+    row = row_of(differences_table(results), "balanced accuracy")
+    assert texts(row)[1:] == ["0.969", "0.960", "+0.009", "one seed: no interval"]
+    assert not row.cells[-1].strong
+    assert "95 % interval" not in headings(classes_table(results))
+    assert "±" not in str(arms_table(results))
+    assert "One seed" in arms_table(results).caption
+
+
+def test_no_oracle_no_gap_column(make_results):
+    table = arms_table(make_results(oracle=False))
+    assert not any(heading.startswith("gap") for heading in headings(table))
+    assert "racle" not in table.caption
+
+
+def test_classes_table_starts_with_the_rarest(results):
+    table = classes_table(results)
+    assert texts(table.rows[0]) == [
+        "digit 9",
+        "20",
+        "1,980",
+        "990",
+        "0.965",
+        "0.956",
+        "+0.023",
+        "[+0.020, +0.026]",
+        "n/a",
+        "n/a",
+        "better",
+    ]
+    assert texts(table.rows[-1])[:4] == ["digit 0", "2,000", "0", "900"]
+    assert texts(table.rows[-1])[-1] == "worse"
+
+
+def test_classes_table_gives_no_reading_on_one_test_image(results):
+    results["dataset"]["test_counts"][9] = 1
+    assert classes_table(results).rows[0].cells[-1].text == "too few test images"
+
+
+def test_classes_table_shows_verdicts_when_there_are_any(results):
+    results["verdict"]["per_class"] = [None] * 9 + ["use"]
+    table = classes_table(results)
+    assert [cell.text for cell in column(table, "verdict")] == ["use"] + ["n/a"] * 9
+
+
+@pytest.mark.parametrize("n_classes", [2, 100])
+def test_one_row_per_class_and_as_many_cells_as_columns(make_results, n_classes):
+    results = make_results(n_classes)
+    tables = [classes_table(results), arms_table(results), differences_table(results)]
+    assert len(tables[0].rows) == n_classes
+    for table in tables:
+        assert all(len(row.cells) == len(table.columns) for row in table.rows)
+
+
+def test_results_without_a_comparison_still_make_tables(results):
+    del results["comparison"]
+    assert differences_table(results).rows == ()
+    assert len(classes_table(results).rows) == 10
+    assert {row.role for row in arms_table(results).rows} == {"", "control", "oracle"}
+
+
+def test_specialists_table(results):
+    assert [texts(row) for row in specialists_table(results).rows] == [
+        ["digit 9", "yes", "0.0412", "0.0398", "lower held-out loss"],
+        ["digit 8", "no", "0.0400", "0.0401", "no gain"],
+    ]
+    del results["fit"]
+    assert specialists_table(results).rows == ()
+
+
+def test_results_of_another_schema_or_with_gaps_are_refused(results):
+    with pytest.raises(DataError, match="schema_version 2"):
+        check_results({**results, "schema_version": 2})
+    with pytest.raises(DataError, match="arms"):
+        check_results({k: v for k, v in results.items() if k != "arms"})
+    with pytest.raises(DataError, match="synthetic_counts for 10 classes"):
+        check_results({**results, "synthetic_counts": [1]})
