@@ -27,6 +27,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from synthaug.report.tables import Table
+from synthaug.stages.progress import Task
 
 PLAIN_LINE_SECONDS = 15.0
 ROLE_STYLES = {"primary": "bold cyan", "opponent": "bold", "oracle": "dim", "control": "", "": ""}
@@ -90,7 +91,7 @@ class Terminal:
             sys.stdout.write(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
     @contextmanager
-    def task(self, description: str, total: int, unit: str) -> Iterator["_Task"]:
+    def task(self, description: str, total: int, unit: str) -> Iterator[Task]:
         """A bar with rate and time left on a terminal, a line now and then elsewhere."""
         if not self.err.is_terminal:
             plain = _PlainTask(self.err, description, total, unit)
@@ -107,20 +108,18 @@ class Terminal:
             yield _BarTask(bars, task)
 
 
-class _Task:
-    def advance(self, n: int = 1, note: str = "") -> None:
-        raise NotImplementedError
-
-
-class _BarTask(_Task):
+class _BarTask:
     def __init__(self, bars: Progress, task: Any) -> None:
         self._bars, self._task = bars, task
 
     def advance(self, n: int = 1, note: str = "") -> None:
         self._bars.update(self._task, advance=n, note=escape(note))
 
+    def resize(self, total: int) -> None:
+        self._bars.update(self._task, total=total)
 
-class _PlainTask(_Task):
+
+class _PlainTask:
     """A line when the step starts, at most one every few seconds, and one when it is done."""
 
     def __init__(self, console: Console, description: str, total: int, unit: str) -> None:
@@ -138,6 +137,9 @@ class _PlainTask(_Task):
             elapsed = now - self._started
             left = elapsed / self._done * (self._total - self._done) if self._done else 0.0
             self._print(f"{self._rate(elapsed)}, about {duration(left)} left", self._note)
+
+    def resize(self, total: int) -> None:
+        self._total = total
 
     def close(self) -> None:
         elapsed = time.monotonic() - self._started

@@ -50,6 +50,16 @@ class StepStats:
     skipped: int
 
 
+@dataclass
+class Horizon:
+    """How many steps a training will take. Its owner may move it while the training runs.
+
+    The learning rate follows it, so a move is part of what has to be known to repeat a run.
+    """
+
+    steps: int
+
+
 def class_weights(labels: np.ndarray, power: float) -> Tensor:
     """Sampling weight of each image, float64 [N], such that class k is drawn with n_k^(1-power)."""
     counts = np.bincount(labels)
@@ -76,7 +86,7 @@ def train_denoiser(
     images: np.ndarray,
     labels: np.ndarray,
     *,
-    steps: int,
+    steps: int | Horizon,
     seed: int,
     options: TrainingOptions,
 ) -> Iterator[StepStats]:
@@ -96,9 +106,10 @@ def train_denoiser(
     classes = torch.from_numpy(labels)
     weights = class_weights(labels, options.class_power)
     b = options.batch_size
-    skipped = bad_in_a_row = 0
+    horizon = Horizon(steps) if isinstance(steps, int) else steps
+    step = skipped = bad_in_a_row = 0
     network.train()
-    for step in range(steps):
+    while step < horizon.steps:
         draw = step_generator(seed, step)
         picked = torch.multinomial(weights, b, replacement=True, generator=draw)
         x_0 = to_model_range(pixels[picked])
@@ -117,7 +128,7 @@ def train_denoiser(
         alpha_bar = at(schedule.alpha_bars, t, x_0)
         loss = (output - target(denoiser.prediction, x_0, eps, alpha_bar)).square().mean()
         value = float(loss.detach())
-        learning_rate = learning_rate_at(step, steps, options)
+        learning_rate = learning_rate_at(step, horizon.steps, options)
         if math.isfinite(value):
             bad_in_a_row = 0
             for group in optimiser.param_groups:
@@ -135,6 +146,7 @@ def train_denoiser(
                     remedy=f"lower diffusion.learning_rate (now {options.learning_rate:g})",
                 )
         yield StepStats(step, value, learning_rate, (step + 1) * b, skipped)
+        step += 1
     network.eval()
 
 

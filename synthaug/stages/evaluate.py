@@ -13,12 +13,13 @@ from synthaug.evaluation.arms import DATA_SIDES, Arm, Material, TrainingSet, par
 from synthaug.stages.bench import Bench, Job, train_all
 from synthaug.stages.dataset import load_dataset, read_extra
 from synthaug.stages.device import resolve_device
+from synthaug.stages.page import write_page
 from synthaug.stages.planning import classifier_options
 from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.run_dir import RunDir, open_run, read_recipe
 from synthaug.stages.signals import StopFlag, stop_flag
 from synthaug.stages.synthetic import read_synthetic
-from synthaug.stages.verdict import ArmRuns, assemble_results, write_page
+from synthaug.stages.verdict import ArmRuns, assemble_results
 
 
 @dataclass(frozen=True)

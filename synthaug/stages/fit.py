@@ -15,7 +15,13 @@ from synthaug.data.names import folder_names
 from synthaug.data.splits import cut_held_out
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.specialise import SpecialistVerdict, judge_specialist, specialise
-from synthaug.diffusion.training import StepStats, TrainingOptions, make_ema, train_denoiser
+from synthaug.diffusion.training import (
+    Horizon,
+    StepStats,
+    TrainingOptions,
+    make_ema,
+    train_denoiser,
+)
 from synthaug.errors import ResourceError
 from synthaug.recipe import Recipe
 from synthaug.stages.dataset import Dataset, read_dataset, save_dataset
@@ -23,6 +29,7 @@ from synthaug.stages.device import describe_device, resolve_device
 from synthaug.stages.planning import (
     LARGEST_SIZE,
     FitPlan,
+    TimeBudget,
     fresh_denoiser,
     plan_fit,
     training_options,
@@ -34,7 +41,6 @@ from synthaug.stages.signals import StopFlag, stop_flag
 
 CHECKPOINT_SECONDS = 120.0
 LOG_EVERY = 10
-OVERRUN = 1.5
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,7 @@ class _Session:
             "n_img": n_img,
             "minutes": round(seconds / 60, 2),
             "images_per_second": round(n_img / seconds, 1),
+            "per_class": self.request.per_class,
             "from_scratch": self.request.from_scratch,
             "n_held_out": len(held_out),
             "specialists": specialists,
@@ -161,33 +168,29 @@ class _Session:
 
     def _train_base(self, learn: np.ndarray) -> tuple[Denoiser, int]:
         """The joint class-conditional denoiser with averaged weights, and the steps it took."""
-        section, steps = self.request.recipe.diffusion, self.plan.base_steps
+        section = self.request.recipe.diffusion
         denoiser = self._fresh()
         parameters = denoiser.network.parameters
         ema = make_ema(denoiser, section.ema_decay)
-        limit = self.plan.base_seconds * OVERRUN if section.steps is None else float("inf")
-        options = training_options(section)
-        done, saved_at, started = 0, time.perf_counter(), time.perf_counter()
-        with self._logged("training the DDPM", "base", steps) as log:
+        horizon = Horizon(self.plan.base_steps)
+        budget = None if section.steps else TimeBudget(self.plan.base_seconds)
+        done, saved_at = 0, time.perf_counter()
+        with self._logged("training the DDPM", "base", horizon) as log:
             for stats in train_denoiser(
-                denoiser, ema, *self.dataset.part(learn), steps=steps,
-                seed=self.request.recipe.seed, options=options,
+                denoiser, ema, *self.dataset.part(learn), steps=horizon,
+                seed=self.request.recipe.seed, options=training_options(section),
             ):  # fmt: skip
+                done = stats.step + 1
+                if budget is not None:
+                    horizon.steps = budget.horizon(done, horizon.steps)
                 log(stats)
-                done, now = stats.step + 1, time.perf_counter()
-                if done == steps:
+                if done == horizon.steps:
                     continue
                 if self.stop.requested:
                     ema.copy_to(parameters())
                     folder = self._save("base", denoiser, done, complete=False)
                     raise self.stop.error(f"the network after {done} steps is saved in {folder}")
-                if now - started > limit:
-                    self.progress.warn(
-                        f"stopped after {done} of {steps} steps: the machine became slower than "
-                        "measured and the time limit is long over"
-                    )
-                    break
-                if now - saved_at > CHECKPOINT_SECONDS:
+                if time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
                     ema.store(parameters())
                     ema.copy_to(parameters())
                     self._save("base", denoiser, done, complete=False)
@@ -239,7 +242,8 @@ class _Session:
         options: TrainingOptions,
     ) -> Denoiser:
         steps = self.plan.specialist_steps
-        with self._logged(f"specialist for {name}", f"specialist {name}", steps) as log:
+        horizon = Horizon(steps)
+        with self._logged(f"specialist for {name}", f"specialist {name}", horizon) as log:
 
             def on_step(stats: StepStats) -> None:
                 log(stats)
@@ -252,17 +256,18 @@ class _Session:
 
     @contextmanager
     def _logged(
-        self, description: str, phase: str, steps: int
+        self, description: str, phase: str, horizon: Horizon
     ) -> Iterator[Callable[[StepStats], None]]:
         """A function to call with every step: it feeds metrics.jsonl and the progress bar."""
         batch_size = self.request.recipe.diffusion.batch_size
         pending: list[StepStats] = []
-        with self.progress.task(description, steps * batch_size, "images") as task:
+        with self.progress.task(description, horizon.steps * batch_size, "images") as task:
 
             def log(stats: StepStats) -> None:
                 pending.append(stats)
-                if len(pending) == LOG_EVERY or stats.step == steps - 1:
+                if len(pending) == LOG_EVERY or stats.step == horizon.steps - 1:
                     loss = log_steps(self.run, phase, pending)
+                    task.resize(horizon.steps * batch_size)
                     task.advance(len(pending) * batch_size, f"loss {loss:.4f}")
                     pending.clear()
 

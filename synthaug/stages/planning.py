@@ -93,6 +93,30 @@ class FitPlan:
         }
 
 
+class TimeBudget:
+    """Keeps a training near its time limit though the machine's speed changes under way.
+
+    At a few fixed shares of the limit the number of steps is worked out anew from the speed so
+    far; in between it stands, so that the learning rate is not dragged along at every step.
+    """
+
+    MARKS = (0.03, 0.1, 0.25, 0.5, 0.75, 0.9)
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._started = time.perf_counter()
+        self._marks = list(self.MARKS)
+
+    def horizon(self, done: int, planned: int) -> int:
+        """The number of steps to aim for after `done` of `planned`; never fewer than `done`."""
+        elapsed = time.perf_counter() - self._started
+        if not self._marks or elapsed < self._marks[0] * self._seconds:
+            return planned if elapsed < self._seconds * 1.1 else done
+        while self._marks and elapsed >= self._marks[0] * self._seconds:
+            self._marks.pop(0)
+        return done + max(int((self._seconds - elapsed) / elapsed * done), 0)
+
+
 def parse_duration(text: str) -> float:
     """Seconds of `90`, `90s`, `10m` or `1.5h`. Raises `UsageError` for anything else."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)

@@ -11,6 +11,9 @@ class Task(Protocol):
     def advance(self, n: int = 1, note: str = "") -> None:
         """`n` more units are done; `note` is a few words such as the current loss."""
 
+    def resize(self, total: int) -> None:
+        """The step turned out to have another number of units."""
+
 
 class Progress(Protocol):
     """A listener. `say` is a line worth reading once, `warn` one that should not be missed."""
@@ -26,6 +29,9 @@ class Progress(Protocol):
 class _SilentTask:
     def advance(self, n: int = 1, note: str = "") -> None:
         del n, note
+
+    def resize(self, total: int) -> None:
+        del total
 
 
 class Silent:

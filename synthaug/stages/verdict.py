@@ -1,8 +1,8 @@
-"""From the predictions of all arms to results.json and the page."""
+"""From the predictions of all arms to the content of results.json."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,10 @@ from synthaug.evaluation.compare import (
 )
 from synthaug.evaluation.metrics import GROUPS, Scores, rarest_classes, score
 from synthaug.recipe import Recipe
-from synthaug.report.pictures import Picture
-from synthaug.report.render import Curve, write_report
 from synthaug.report.words import describe_arm
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.device import describe_device
-from synthaug.stages.record import read_curve
 from synthaug.stages.run_dir import RunDir, utc_now
-from synthaug.stages.synthetic import read_synthetic
 
 HEADLINE = "balanced_accuracy"
 METRICS = (
@@ -41,8 +37,7 @@ METRICS = (
     "accuracy",
 )
 PRIMARY_PREFERENCE = ("la", "ce")
-PICTURED_CLASSES = 20
-PICTURED_IMAGES = 12
+FIT_FLAGS = ("per_class", "from_scratch")
 
 
 @dataclass(frozen=True)
@@ -127,17 +122,17 @@ def assemble_results(
             for arm, s in scored.items()
         ],
         "comparison": None,
-        "commands": _commands(run, dataset),
         "notices": list(dataset.notices),
     }
-    generated = run.read_json("generate.json") if run.has("generate.json") else None
-    made = generated["counts"] if generated else {}
+    fitted = run.read_json("fit.json") if run.has("fit.json") else {}
+    generated = run.read_json("generate.json") if run.has("generate.json") else {}
+    results["commands"] = _commands(dataset, fitted, generated, seeds)
+    made = generated.get("counts", {})
     results["synthetic_counts"] = [made.get(name, 0) for name in plan.class_names]
     if generated:
         keys = ("n", "images_per_second", "sampler", "steps", "nfe", "cfg_scale", "rejected")
         results["generate"] = {key: generated[key] for key in keys}
-    if run.has("fit.json"):
-        fitted = run.read_json("fit.json")
+    if fitted:
         told = ("minutes", "n_img", "images_per_second", "parameters", "device", "specialists")
         results["fit"] = {key: fitted[key] for key in told}
     if primary is None or opponent is None:
@@ -161,34 +156,6 @@ def assemble_results(
     )
     results["verdict"] = asdict(verdict)
     return results
-
-
-def write_page(run: RunDir, dataset: Dataset, results: dict[str, Any]) -> Path:
-    """Write report.html from the results, the synthetic images and the training curve."""
-    curves = []
-    n_img, losses = read_curve(run, "base")
-    if len(n_img) > 1:
-        curves.append(Curve("Denoising loss of the joint model", n_img, losses))
-    path = run / "report.html"
-    write_report(path, results, pictures=_pictures(run, dataset), curves=curves)
-    return path
-
-
-def _pictures(run: RunDir, dataset: Dataset) -> list[Picture]:
-    """Real beside synthetic, the classes with the fewest train images first."""
-    if not run.has("synthaug_manifest.jsonl"):
-        return []
-    images, labels = read_synthetic(run, dataset)
-    real, real_labels = dataset.train
-    counts = dataset.counts(dataset.splits.train)
-    pictures = []
-    for k in np.argsort(counts, kind="stable")[:PICTURED_CLASSES]:
-        made = images[labels == k]
-        if len(made):
-            caption = f"{counts[k]} real train images, {len(made)} synthetic ones"
-            own = real[real_labels == k][:PICTURED_IMAGES]
-            pictures.append(Picture(dataset.class_names[k], caption, own, made[:PICTURED_IMAGES]))
-    return pictures
 
 
 def _best(scored: dict[Arm, _Scored], allowed: Callable[[Arm], bool]) -> _Scored | None:
@@ -264,12 +231,20 @@ def _protocol(
     }
 
 
-def _commands(run: RunDir, dataset: Dataset) -> list[str]:
-    return [
-        f"synthaug fit --dataset {dataset.name} --recipe {run.path.name}/recipe.yaml",
-        "synthaug generate --balance",
-        "synthaug evaluate",
-    ]
+def _commands(
+    dataset: Dataset, fitted: dict[str, Any], generated: dict[str, Any], seeds: Sequence[int]
+) -> list[str]:
+    """What to type to repeat the run; the recipe is the one in the run folder."""
+    fit = ["synthaug fit", f"--dataset {shlex.quote(dataset.name)}", "--recipe recipe.yaml"]
+    fit += [f"--{flag.replace('_', '-')}" for flag in FIT_FLAGS if fitted.get(flag)]
+    strategy = generated.get("strategy", "")
+    if isinstance(strategy, dict):
+        strategy = ",".join(f"{name}={n}" for name, n in strategy.items())
+    generate = ["synthaug generate", "--balance", shlex.quote(str(strategy))]
+    for name in ("sampler", "steps", "cfg_scale"):
+        if name in generated:
+            generate.append(f"--{name.replace('_', '-')} {generated[name]}")
+    return [" ".join(fit), " ".join(generate), f"synthaug evaluate --seeds {len(seeds)}"]
 
 
 def _nothing_to_compare(primary: _Scored | None) -> Verdict:
