@@ -5,11 +5,10 @@ import json
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from synthaug.data.swap import MANIFEST, finish
 from synthaug.errors import DataError, UsageError
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.run_dir import RunDir
-
-MANIFEST = "synthaug_manifest.jsonl"
 
 
 def read_synthetic(run: RunDir, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -17,6 +16,7 @@ def read_synthetic(run: RunDir, dataset: Dataset) -> tuple[np.ndarray, np.ndarra
 
     Raises `UsageError` before `generate` and `DataError` naming a file that is missing or broken.
     """
+    finish(run.path)  # a generate that was killed while swapping folders is completed first
     if not run.has(MANIFEST):
         raise UsageError(
             f"run {run.path} has no synthetic images",
