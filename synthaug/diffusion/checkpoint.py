@@ -123,7 +123,9 @@ def load_checkpoint(folder: Path, device: torch.device) -> Checkpoint:
 
 def newest_checkpoint(parent: Path) -> Path | None:
     """The checkpoint folder with the highest step under `parent`, or None."""
-    found = [p for p in parent.glob("ckpt-*") if (p / "manifest.json").is_file()]
+    # A killed save leaves its folder under the temporary name, perhaps with a manifest in it.
+    named = [p for p in parent.glob("ckpt-*") if p.name.removeprefix("ckpt-").isdigit()]
+    found = [p for p in named if (p / "manifest.json").is_file()]
     return max(found, key=lambda p: p.name, default=None)
 
 
@@ -150,19 +152,26 @@ def _schedule(described: dict[str, Any]) -> NoiseSchedule:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+        manifest: Any = json.loads((folder / "manifest.json").read_text())
     except (OSError, ValueError) as error:
         raise DataError(
             f"{folder} is not a complete checkpoint ({type(error).__name__})",
             remedy="run `synthaug fit` again",
         ) from error
-    if manifest.get("format") != FORMAT:
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != FORMAT:
         raise DataError(
-            f"checkpoint {folder} has format {manifest.get('format')}",
+            f"{folder / 'manifest.json'} has format {found}",
             expected=f"format {FORMAT}",
             remedy="use the synthaug version that wrote it",
         )
-    return manifest
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not {WEIGHTS, "denoiser.json"} <= files.keys():
+        raise DataError(
+            f"{folder / 'manifest.json'} does not list the files of a checkpoint",
+            remedy="run `synthaug fit` again",
+        )
+    return {"format": found, "files": files}
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -66,8 +66,9 @@ def generate_images(
 
         x_0 = SAMPLERS[sampler](denoise, noise(), denoiser.schedule, timesteps, noise)
         finite = torch.isfinite(x_0).flatten(1).all(dim=1)
+        x_0[~finite] = -1.0
         yield SampleBatch(
-            images=to_uint8(torch.nan_to_num(x_0, nan=-1.0)).cpu().numpy(),
+            images=to_uint8(x_0).cpu().numpy(),
             labels=labels[batch],
             seeds=seeds[batch],
             finite=finite.cpu().numpy(),

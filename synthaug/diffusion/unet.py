@@ -30,21 +30,30 @@ class NetworkSpec:
 
 
 def choose_network(image_size: int, device: torch.device, *, dropout: float = 0.0) -> NetworkSpec:
-    """The preset for a resolution: minutes on a CPU, the size of Ho et al.'s network on a GPU."""
+    """The preset for a resolution: minutes on a CPU, the size of Ho et al.'s network on a GPU.
+
+    A size that does not halve often enough, such as 28, gets fewer levels.
+    """
+    levels, layers, patch = _preset(image_size, device)
+    while image_size % (patch * 2 ** (len(levels) - 1)) and len(levels) > 1:
+        levels = levels[:-1]
+    gpu = device.type == "cuda"
+    # Ho et al. (2020), Appendix B: attention at 16x16.
+    attention = tuple(gpu and image_size // 2**i == 16 for i in range(len(levels)))
+    return NetworkSpec(levels, layers, patch, attention, dropout)
+
+
+def _preset(image_size: int, device: torch.device) -> tuple[tuple[int, ...], int, int]:
+    """Channels per level, blocks per level and patch."""
     if device.type == "cuda":
-        # Ho et al. (2020), Appendix B: 128 channels, attention at 16x16.
-        channels: tuple[int, ...] = (128, 256) if image_size <= 8 else (128, 256, 256)
-        if image_size > 16:
-            channels = (128, 256, 256, 256)
-        attention = tuple(image_size // 2**i == 16 for i in range(len(channels)))
-        return NetworkSpec(channels, 2, 1, attention, dropout)
+        if image_size <= 8:
+            return (128, 256), 2, 1
+        return ((128, 256, 256) if image_size <= 16 else (128, 256, 256, 256)), 2, 1
     if image_size <= 8:
-        return NetworkSpec((48, 96), 1, 1, (False, False), dropout)
+        return (48, 96), 1, 1
     if image_size <= 16:
-        return NetworkSpec((32, 64, 64), 1, 1, (False, False, False), dropout)
-    if image_size <= 32:
-        return NetworkSpec((64, 128, 128), 1, 2, (False, False, False), dropout)
-    return NetworkSpec((64, 128, 128), 1, 4, (False, False, False), dropout)
+        return (32, 64, 64), 1, 1
+    return (64, 128, 128), 1, 2 if image_size <= 32 else 4
 
 
 def build_denoiser(
