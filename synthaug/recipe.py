@@ -19,7 +19,7 @@ from synthaug.errors import UsageError
 class Section(BaseModel):
     """A part of a recipe: frozen, and unknown keys are faults."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataSection(Section):
@@ -134,7 +134,7 @@ def load_recipe(name_or_file: str = "default", overrides: Iterable[str] = ()) ->
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"recipe file {path} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe file {path} is not YAML: {error}") from error
     content = {} if content is None else content
     if not isinstance(content, dict):

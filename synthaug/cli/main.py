@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,6 +37,10 @@ SetOption = Annotated[
     typer.Option("--set", help="Override a recipe key, as in --set diffusion.batch_size=32."),
 ]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of the run.")]
+
+
+_CommandLineError: Any = typer.BadParameter.__mro__[1]
+"""What an option that does not exist raises; typer itself has no public name for it."""
 
 
 def _show_version(asked: bool) -> None:
@@ -236,8 +240,19 @@ def _fail(terminal: Terminal, error: SynthaugError, debug: bool) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point. `--balance` may stand without a value, which click cannot express."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    app(args=give_balance_a_value(arguments))
+    # Threads that wait by spinning slow each other down severalfold as soon as the machine has
+    # anything else to do. OpenMP reads this when torch is imported, which no command has done yet.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    arguments = give_balance_a_value(list(sys.argv[1:] if argv is None else argv))
+    try:
+        code = app(args=arguments, prog_name="synthaug", standalone_mode=False)
+    except _CommandLineError as error:
+        if error.format_message():  # empty when the help was asked for by saying nothing
+            Terminal().error(f"{error.format_message().rstrip('.')}; see synthaug --help")
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
 
 
 def give_balance_a_value(arguments: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ Payload (plans, tables, JSON) goes to stdout; talk (progress, notices, errors) t
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -41,13 +42,24 @@ class RateColumn(ProgressColumn):
         return Text(f"{speed:.0f} {task.fields['unit']}/s" if speed else "", style="dim")
 
 
+class _Console(Console):
+    """Shows text as it is, and goes on without a word when the reader of a pipe has left."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Terminal:
     """Output of one command. It is also the `Progress` that stages report to."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.out = Console(highlight=False, soft_wrap=False)
-        self.err = Console(stderr=True, highlight=False)
+        self.out = _Console()
+        self.err = _Console(stderr=True)
 
     def say(self, text: str) -> None:
         self.err.print(escape(text))

@@ -6,6 +6,7 @@ classifier-free guidance, weights are averaged, and every draw of a step is a fu
 """
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -41,13 +42,14 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class StepStats:
-    """One optimiser step: `loss` is the batch's mean squared error, `n_img` the images seen."""
+    """One optimiser step: the batch's mean squared error, images seen, wall-clock seconds."""
 
     step: int
     loss: float
     learning_rate: float
     n_img: int
     skipped: int
+    seconds: float = 0.0
 
 
 @dataclass
@@ -110,6 +112,7 @@ def train_denoiser(
     step = skipped = bad_in_a_row = 0
     network.train()
     while step < horizon.steps:
+        started = time.perf_counter()
         draw = step_generator(seed, step)
         picked = torch.multinomial(weights, b, replacement=True, generator=draw)
         x_0 = to_model_range(pixels[picked])
@@ -145,7 +148,8 @@ def train_denoiser(
                     f"the loss was not finite {bad_in_a_row} steps in a row at step {step}",
                     remedy=f"lower diffusion.learning_rate (now {options.learning_rate:g})",
                 )
-        yield StepStats(step, value, learning_rate, (step + 1) * b, skipped)
+        seconds = time.perf_counter() - started
+        yield StepStats(step, value, learning_rate, (step + 1) * b, skipped, seconds)
         step += 1
     network.eval()
 

@@ -5,10 +5,13 @@ process of its own. Their results then do not depend on how many cores the machi
 """
 
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 
 import numpy as np
 import torch
@@ -101,7 +104,8 @@ def train_all(
         env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
     )
     try:
-        pending = {pool.submit(_train_in_worker, arm, seed): (arm, seed) for arm, seed in jobs}
+        with _hidden_from_ctrl_c():
+            pending = {pool.submit(_train_in_worker, arm, seed): (arm, seed) for arm, seed in jobs}
         while pending:
             done, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
@@ -116,13 +120,26 @@ def train_all(
         pool.shutdown(kill_workers=True)
 
 
+@contextmanager
+def _hidden_from_ctrl_c() -> Iterator[None]:
+    """Processes started in here never see SIGINT; this one sees it when the context ends.
+
+    A terminal sends Ctrl-C to workers too. One that died of it while it started would leave this
+    process waiting for ever to hand it its data.
+    """
+    resource_tracker.ensure_running()  # starting it later would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _bench: Bench | None = None
 
 
 def _start_worker(bench: Bench) -> None:
     """Runs once in each worker; a stop signal is the parent's business, which ends the worker."""
-    import signal
-
     global _bench
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """The images of a run as arrays: read from the user's folder once, then from the run folder."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class Dataset:
     content_hashes: tuple[str, ...]
     splits: Splits
     notices: tuple[str, ...]
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Why each image that could not be read was left out, by its path."""
 
     @property
     def image_size(self) -> int:
@@ -83,14 +85,19 @@ def read_dataset(
     decoded = _decode(index, size, channels, "reading images", progress)
     kept = decoded.kept
     labels = index.labels[kept]
-    splits = make_splits(
-        labels,
-        decoded.content_hashes,
-        tuple(index.declared_split[i] for i in kept),
-        class_names=index.class_names,
-        test_fraction=section.test_fraction,
-        seed=seed,
-    )
+    try:
+        splits = make_splits(
+            labels,
+            decoded.content_hashes,
+            tuple(index.declared_split[i] for i in kept),
+            class_names=index.class_names,
+            test_fraction=section.test_fraction,
+            seed=seed,
+        )
+    except DataError as error:
+        raise DataError(
+            f"{root}: {error.found}", expected=error.expected, remedy=error.remedy
+        ) from error
     return Dataset(
         root=str(root.resolve()),
         name=root.resolve().name,
@@ -102,6 +109,7 @@ def read_dataset(
         content_hashes=decoded.content_hashes,
         splits=splits,
         notices=(*_notices(index, decoded), *splits.notices),
+        skipped={b.path: b.reason for b in decoded.bad},
     )
 
 
@@ -139,6 +147,7 @@ def save_dataset(run: RunDir, dataset: Dataset) -> None:
         "image_size": dataset.image_size,
         "channels": dataset.channels,
         "notices": dataset.notices,
+        "skipped": dataset.skipped,
         "labels": dataset.labels.tolist(),
         "paths": dataset.paths,
         "content_hashes": dataset.content_hashes,
@@ -167,6 +176,7 @@ def load_dataset(run: RunDir) -> Dataset:
         content_hashes=tuple(described["content_hashes"]),
         splits=Splits(**splits, notices=()),
         notices=tuple(described["notices"]),
+        skipped=described.get("skipped", {}),
     )
 
 

@@ -36,7 +36,7 @@ from synthaug.stages.planning import (
 )
 from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.record import keep_checkpoint, keep_grid, log_steps
-from synthaug.stages.run_dir import RunDir, new_run, utc_now
+from synthaug.stages.run_dir import RunDir, check_new_run, new_run, utc_now
 from synthaug.stages.signals import StopFlag, stop_flag
 
 CHECKPOINT_SECONDS = 120.0
@@ -68,6 +68,8 @@ def fit(
     """
     progress = progress or Silent()
     device = resolve_device(request.device)
+    if request.run is not None:
+        check_new_run(request.run, request.dataset)
     with stop_flag() as stop:
         dataset = read_dataset(
             request.dataset,
@@ -112,6 +114,8 @@ class _Session:
     device: torch.device
     progress: Progress
     stop: StopFlag
+    step_seconds: float = 0.0
+    """Spent in optimiser steps, without checkpoints, pictures and the judging of specialists."""
 
     def train(self) -> dict[str, Any]:
         recipe = self.request.recipe
@@ -143,7 +147,7 @@ class _Session:
             "steps": steps_done,
             "n_img": n_img,
             "minutes": round(seconds / 60, 2),
-            "images_per_second": round(n_img / seconds, 1),
+            "images_per_second": round(n_img / max(self.step_seconds, 1e-9), 1),
             "per_class": self.request.per_class,
             "from_scratch": self.request.from_scratch,
             "n_held_out": len(held_out),
@@ -265,6 +269,7 @@ class _Session:
 
             def log(stats: StepStats) -> None:
                 pending.append(stats)
+                self.step_seconds += stats.seconds
                 if len(pending) == LOG_EVERY or stats.step == horizon.steps - 1:
                     loss = log_steps(self.run, phase, pending)
                     task.resize(horizon.steps * batch_size)

@@ -61,12 +61,12 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> dict
     with run.locked(), stop_flag() as stop:
         recipe = read_recipe(run)
         dataset = load_dataset(run)
-        plan = _plan(run, dataset, request)
         changes = {f: getattr(request, f) for f in ("sampler", "steps", "cfg_scale")}
         sampling = recipe.sampling.model_copy(
             update={name: value for name, value in changes.items() if value is not None}
         )
         check_sampling(sampling.sampler, sampling.steps, recipe.diffusion.T)
+        plan = _plan(run, dataset, request)
         session = _Session(run, dataset, plan, sampling, recipe.seed, device, progress, stop)
         return session.generate()
 
@@ -160,7 +160,8 @@ class _Session:
         if found is None:
             raise UsageError(
                 f"run {self.run.path} has no network for class {name!r}",
-                remedy="run `synthaug fit` to its end first",
+                remedy="run `synthaug fit` first; after --from-scratch, ask for images "
+                "of the classes it trained only",
             )
         checkpoint = self.loaded.get(found)
         if checkpoint is None:
@@ -241,7 +242,12 @@ class _Session:
 
 def _plan(run: RunDir, dataset: Dataset, request: GenerateRequest) -> BalancePlan:
     """The plan in the run folder, or a new one for `--balance`, which then replaces it."""
-    plan = BalancePlan.from_json(run.read_json("plan.json"))
+    try:
+        plan = BalancePlan.from_json(run.read_json("plan.json"))
+    except DataError as error:
+        raise DataError(
+            f"{run / 'plan.json'}: {error.found}", expected=error.expected, remedy=error.remedy
+        ) from error
     counts = dataset.counts(dataset.splits.train).tolist()
     known = dict(zip(dataset.class_names, counts, strict=True))
     planned = dict(zip(plan.class_names, plan.counts, strict=True))

@@ -9,6 +9,7 @@ predictions/  results.json  report.html
 import json
 import os
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -86,9 +87,11 @@ class RunDir:
     def read_arrays(self, name: str) -> dict[str, np.ndarray] | None:
         """The arrays of an .npz, or None if the file is missing or damaged."""
         try:
-            with np.load(self.path / name, allow_pickle=False) as loaded:
-                return dict(loaded)
-        except (OSError, ValueError, KeyError, EOFError):
+            # Opened here, since np.load leaves the file open when it is no whole zip.
+            with (self.path / name).open("rb") as handle:
+                with np.load(handle, allow_pickle=False) as loaded:
+                    return dict(loaded)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
     @contextmanager
@@ -127,6 +130,16 @@ def new_run(run: Path | None, dataset: Path, *, now: datetime | None = None) -> 
             if not run.exists():
                 break
             run = RUNS / f"{stamp}-{name}-{n}"
+    check_new_run(run, dataset)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(run, error) from error
+    return RunDir(run)
+
+
+def check_new_run(run: Path, dataset: Path) -> None:
+    """Raise `UsageError` if `run` holds files or lies inside the dataset."""
     resolved, source = run.resolve(), dataset.resolve()
     if resolved == source or source in resolved.parents:
         raise UsageError(
@@ -138,11 +151,6 @@ def new_run(run: Path | None, dataset: Path, *, now: datetime | None = None) -> 
             f"run folder {run} already exists and is not empty",
             remedy="choose a new --run; a run is never overwritten",
         )
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(run, error) from error
-    return RunDir(run)
 
 
 def open_run(run: Path | None) -> RunDir:
@@ -151,7 +159,10 @@ def open_run(run: Path | None) -> RunDir:
     Raises `UsageError` when there is none: nothing was fitted yet.
     """
     if run is None:
-        found = [p.parent for p in RUNS.glob("*/recipe.yaml")]
+        # `demo` keeps its images beside its run, one folder deeper.
+        found = [
+            p.parent for pattern in ("*", "*/run") for p in RUNS.glob(f"{pattern}/recipe.yaml")
+        ]
         if not found:
             raise UsageError(
                 f"no run under {RUNS}/",

@@ -1,0 +1,258 @@
+"""`synthaug evaluate`: numbers that can be worked out again, and a page that shows them."""
+
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score, recall_score
+
+ARMS = [
+    f"{data}/{loss}"
+    for data in ("real", "real+oversample", "copy-control", "synthaug")
+    for loss in ("ce", "la")
+]
+
+
+def predictions(run: Path, arm: str, seed: int) -> dict[str, np.ndarray]:
+    path = run / "predictions" / arm.replace("/", "-") / f"seed-{seed}.npz"
+    with np.load(path, allow_pickle=False) as loaded:
+        return dict(loaded)
+
+
+def stamps(run: Path) -> dict[str, int]:
+    folder = run / "predictions"
+    return {p.relative_to(folder).as_posix(): p.stat().st_mtime_ns for p in folder.rglob("*.npz")}
+
+
+def test_every_arm_is_there_in_json_and_on_disk(smoke):
+    results = smoke.evaluate.json
+    assert [arm["name"] for arm in results["arms"]] == ARMS
+    assert results["run"] == str(smoke.path)
+    assert Path(results["report"]).is_file()
+    stored = smoke.read("results.json")
+    assert {k: v for k, v in results.items() if k not in ("run", "report")} == stored
+    assert len(stamps(smoke.path)) == 16
+
+
+@pytest.mark.parametrize("arm", ["synthaug/la", "real/ce"])
+def test_the_numbers_are_those_of_the_predictions(smoke, arm: str):
+    results = smoke.read("results.json")
+    (entry,) = (a for a in results["arms"] if a["name"] == arm)
+    kept = [predictions(smoke.path, arm, seed) for seed in (0, 1)]
+    pairs = [(p["y_true"], p["logits"].argmax(1)) for p in kept]
+    assert len(pairs[0][0]) == 1797 - 164
+
+    def check(told, values) -> None:
+        values = np.array(values)
+        half = stats.t.ppf(0.975, 1) * values.std(ddof=1) / np.sqrt(2)
+        assert told["values"] == pytest.approx(values, abs=1e-5)
+        assert told["mean"] == pytest.approx(values.mean(), abs=1e-5)
+        assert told["low"] == pytest.approx(values.mean() - half, abs=1e-4)
+        assert told["high"] == pytest.approx(values.mean() + half, abs=1e-4)
+
+    metrics = entry["metrics"]
+    check(metrics["balanced_accuracy"], [balanced_accuracy_score(*p) for p in pairs])
+    check(metrics["macro_f1"], [f1_score(*p, average="macro", zero_division=0) for p in pairs])
+    check(metrics["accuracy"], [np.mean(t == y) for t, y in pairs])
+    recall = np.array([recall_score(*p, average=None, zero_division=0) for p in pairs])
+    check(metrics["rarest_recall"], recall[:, 7:].mean(1))
+    check(metrics["minority_recall"], recall[:, 3:].mean(1))
+    check(metrics["medium_recall"], recall[:, :3].mean(1))
+    check(metrics["few_recall"], recall[:, 3:].mean(1))
+    assert metrics["many_recall"] is None
+    for k in range(10):
+        check(entry["recall"][k], recall[:, k])
+        if all((y == k).any() for _, y in pairs):
+            precision = [precision_score(*p, labels=[k], average=None)[0] for p in pairs]
+            check(entry["precision"][k], precision)
+        else:
+            assert entry["precision"][k] is None
+
+
+def test_the_difference_is_paired_and_against_the_best_arm_without_synthetic_data(smoke):
+    results = smoke.read("results.json")
+    by_name = {a["name"]: a["metrics"]["balanced_accuracy"] for a in results["arms"]}
+    comparison = results["comparison"]
+    assert comparison["primary"] == "synthaug/la"
+    opponents = [name for name in by_name if not name.startswith("synthaug")]
+    best = max(by_name[name]["mean"] for name in opponents)
+    assert by_name[comparison["opponent"]]["mean"] == pytest.approx(best)
+    told = comparison["differences"]["balanced_accuracy"]["values"]
+    ours, theirs = (by_name[comparison[side]]["values"] for side in ("primary", "opponent"))
+    assert told == pytest.approx(np.subtract(ours, theirs), abs=1e-5)
+
+
+def test_every_arm_has_the_same_test_set_steps_and_seeds(smoke):
+    results = smoke.read("results.json")
+    assert results["protocol"]["steps"] == 6
+    assert results["protocol"]["seeds"] == [0, 1]
+    labels = [predictions(smoke.path, arm, seed)["y_true"] for arm in ARMS for seed in (0, 1)]
+    assert all(np.array_equal(labels[0], other) for other in labels)
+    assert np.bincount(labels[0]).tolist() == results["dataset"]["test_counts"]
+
+
+def test_the_results_repeat_what_was_made_and_how(smoke):
+    results = smoke.read("results.json")
+    assert results["synthetic_counts"] == [40 - n for n in results["dataset"]["train_counts"]]
+    assert results["generate"]["nfe"] == 3
+    assert results["fit"]["n_img"] == 48
+    assert [c.split()[1] for c in results["commands"]] == ["fit", "generate", "evaluate"]
+    assert results["dataset"]["rarest"] == ["7", "8", "9"]
+
+
+class Page(HTMLParser):
+    """Text and tags of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text, self.tags, self.links = "", [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.append(tag)
+        self.links += [v for k, v in attrs if k in ("src", "href") and v]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_has_every_arm_and_needs_nothing_else(smoke):
+    page = Page((smoke.path / "report.html").read_text(encoding="utf-8"))
+    text = " ".join(page.text.split())
+    for words in ("real images", "real + oversampling", "copy control", "synthaug"):
+        assert words in text
+    assert text.count("logit adjustment") >= 4
+    assert [x for x in page.links if not x.startswith(("data:", "#"))] == []
+    assert "img" in page.tags
+
+
+def test_a_second_evaluation_trains_nothing_and_says_the_same(cli, smoke, copied_run: Path):
+    before = stamps(copied_run)
+    again = cli("evaluate", "--run", copied_run, "--json").ok().json
+    assert stamps(copied_run) == before
+    first = smoke.evaluate.json
+    ignored = ("created", "run", "report")
+    assert {k: v for k, v in again.items() if k not in ignored} == {
+        k: v for k, v in first.items() if k not in ignored
+    }
+
+
+def test_the_tables_and_the_verdict_are_printed(cli, copied_run: Path):
+    told = cli("evaluate", "--run", copied_run).ok()
+    for words in ("All training regimes", "Class by class", "Verdict: ", "copy control, LA"):
+        assert words in told.out
+    assert f"{copied_run}/report.html" in told.out.replace("\n", "")
+
+
+def test_a_damaged_prediction_is_made_again(cli, copied_run: Path, serial: None):
+    before = stamps(copied_run)
+    path = copied_run / "predictions" / "real-ce" / "seed-1.npz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    cli("evaluate", "--run", copied_run).ok()
+    after = stamps(copied_run)
+    changed = [name for name in before if before[name] != after[name]]
+    assert changed == ["real-ce/seed-1.npz"]
+
+
+def test_other_images_retrain_only_the_arms_that_use_them(cli, copied_run: Path, serial: None):
+    before = stamps(copied_run)
+    cli("generate", "--run", copied_run, "--sampler", "ddpm").ok()
+    cli("evaluate", "--run", copied_run).ok()
+    after = stamps(copied_run)
+    changed = {name.rsplit("-", 2)[0] for name in before if before[name] != after[name]}
+    assert changed == {"synthaug"}
+
+
+def test_training_in_another_process_changes_nothing(cli, smoke, copied_run: Path, serial: None):
+    shutil.rmtree(copied_run / "predictions")
+    cli("evaluate", "--run", copied_run, "--arms", "real,synthaug/la").ok()
+    for arm in ("real/ce", "real/la", "synthaug/la"):
+        for seed in (0, 1):
+            here = predictions(copied_run, arm, seed)["logits"]
+            there = predictions(smoke.path, arm, seed)["logits"]
+            np.testing.assert_array_equal(here, there)
+
+
+def test_chosen_arms_and_seeds(cli, copied_run: Path, serial: None):
+    results = cli(
+        "evaluate", "--run", copied_run, "--arms", "real,synthaug/la", "--seeds", "3", "--json"
+    ).ok().json  # fmt: skip
+    assert [a["name"] for a in results["arms"]] == ["real/ce", "real/la", "synthaug/la"]
+    assert all(len(a["metrics"]["accuracy"]["values"]) == 3 for a in results["arms"])
+
+
+def test_one_seed_cannot_tell(cli, copied_run: Path):
+    results = cli("evaluate", "--run", copied_run, "--seeds", "1", "--json").ok().json
+    assert results["verdict"]["overall"] == "cannot tell"
+    assert "--seeds 5" in results["verdict"]["sentence"]
+    assert all(a["metrics"]["accuracy"]["low"] is None for a in results["arms"])
+    assert "Cannot tell" in cli("evaluate", "--run", copied_run, "--seeds", "1").ok().out
+
+
+@pytest.mark.parametrize(
+    ("arms", "missing"), [("synthaug", "only real data"), ("real", "synthetic data")]
+)
+def test_one_side_alone_is_no_comparison(cli, copied_run: Path, arms: str, missing: str):
+    told = cli("evaluate", "--run", copied_run, "--arms", arms).ok()
+    assert missing in " ".join(told.out.split())
+    results = cli("evaluate", "--run", copied_run, "--arms", arms, "--json").ok().json
+    assert results["comparison"] is None
+    assert results["verdict"]["overall"] == "cannot tell"
+
+
+def extra_folder(smoke, root: Path) -> Path:
+    """Further real images: the train images of the digits, each changed a little."""
+    from PIL import Image
+
+    for path in (smoke.dataset / "train").rglob("*.png"):
+        if path.parent.name != "0":
+            target = root / path.parent.name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(path) as image:
+                levels = np.asarray(image).copy()
+            levels[0, 0] = 255
+            Image.fromarray(levels).save(target)
+    return root
+
+
+def test_an_oracle_adds_its_arm_and_the_share_of_the_gap(
+    cli, smoke, copied_run: Path, tmp_path: Path, serial: None, hash_of
+):
+    extra = extra_folder(smoke, tmp_path / "extra")
+    before = hash_of(extra)
+    results = cli("evaluate", "--run", copied_run, "--oracle", extra, "--json").ok().json
+    assert [a["name"] for a in results["arms"]] == [*ARMS, "oracle/ce"]
+    by_name = {a["name"]: a for a in results["arms"]}
+    assert by_name["oracle/ce"]["gap_closed"] is None
+    means = {n: a["metrics"]["balanced_accuracy"]["mean"] for n, a in by_name.items()}
+    reference = means[results["comparison"]["opponent"]]
+    gap = means["oracle/ce"] - reference
+    for name in ARMS:
+        told = by_name[name]["gap_closed"]["balanced_accuracy"]
+        if gap > 1e-3:
+            assert told == pytest.approx((means[name] - reference) / gap, abs=1e-3)
+        else:
+            assert told is None
+    assert hash_of(extra) == before
+    assert "oracle" in (copied_run / "report.html").read_text().lower()
+
+
+def test_a_deleted_synthetic_image_is_named(cli, copied_run: Path):
+    gone = copied_run / "synthetic" / "9" / "000003.png"
+    gone.unlink()
+    refused = cli("evaluate", "--run", copied_run)
+    assert refused.code == 3
+    assert str(gone) in refused.fault and "synthaug generate" in refused.fault
+
+
+def test_an_evaluation_of_real_arms_needs_no_synthetic_images(cli, copied_run: Path, serial: None):
+    for name in ("synthetic", "balanced", "candidates", "predictions"):
+        shutil.rmtree(copied_run / name)
+    for name in ("synthaug_manifest.jsonl", "generate.json"):
+        (copied_run / name).unlink()
+    cli("evaluate", "--run", copied_run, "--arms", "real/ce", "--seeds", "1").ok()
+    assert cli("evaluate", "--run", copied_run).code == 2

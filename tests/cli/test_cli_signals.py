@@ -1,0 +1,166 @@
+"""Ctrl-C: what is finished is kept, the exit code says so, and the next call goes on."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from synthaug.diffusion.checkpoint import load_checkpoint, newest_checkpoint
+from synthaug.stages import evaluate as evaluate_stage
+from synthaug.stages import fit as fit_stage
+from synthaug.stages import generate as generate_stage
+from synthaug.stages.device import resolve_device
+
+
+def test_ctrl_c_in_a_long_fit_leaves_a_network_that_can_be_used(
+    cli, start, digits: Path, in_tmp: Path
+):
+    process = start(
+        "fit", "--dataset", digits, "--recipe", "smoke", "--time-limit", "10m", "--run", "run"
+    )
+    process.wait_for(lambda: Path("run/metrics.jsonl").is_file())
+    began = time.monotonic()
+    code, err = process.ctrl_c(within=10)
+    assert code == 130, err
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in err
+    assert sum(line.startswith("error:") for line in err.splitlines()) == 1
+    folder = newest_checkpoint(Path("run/base"))
+    assert str(folder) in err.replace("\n", "")
+    meta = load_checkpoint(folder, resolve_device("cpu")).meta
+    assert meta["complete"] is False and meta["step"] >= 10
+    told = cli("generate", "--balance", "30", "--run", "run").ok()
+    assert "a fit that was stopped" in " ".join(told.err.split())
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, module, name: str, calls: int) -> None:
+    """Send SIGINT to this process once a function has yielded or returned often enough."""
+    function, count = getattr(module, name), [0]
+
+    def wrapped(*args, **kwargs):
+        for item in function(*args, **kwargs):
+            count[0] += 1
+            if count[0] == calls:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield item
+
+    monkeypatch.setattr(module, name, wrapped)
+
+
+def test_a_stopped_fit_keeps_the_steps_so_far(cli, digits: Path, in_tmp: Path, monkeypatch):
+    stop_after(monkeypatch, fit_stage, "train_denoiser", 4)
+    stopped = cli("fit", "--dataset", digits, "--recipe", "smoke", "--run", "run", "--json")
+    assert stopped.code == 130
+    assert stopped.out == ""
+    assert "after 4 steps is saved in run/base/ckpt-00000004" in stopped.fault
+    assert not Path("run/fit.json").exists()
+
+
+def test_a_fit_stopped_at_its_last_step_is_complete(cli, digits: Path, in_tmp: Path, monkeypatch):
+    stop_after(monkeypatch, fit_stage, "train_denoiser", 6)
+    cli("fit", "--dataset", digits, "--recipe", "smoke", "--run", "run").ok()
+    folder = newest_checkpoint(Path("run/base"))
+    assert load_checkpoint(folder, resolve_device("cpu")).meta["complete"] is True
+
+
+def test_a_stopped_specialist_leaves_the_base(cli, digits: Path, in_tmp: Path, monkeypatch):
+    from synthaug.diffusion import specialise
+
+    stop_after(monkeypatch, specialise, "train_denoiser", 1)
+    stopped = cli("fit", "--dataset", digits, "--recipe", "smoke", "--run", "run", "--per-class")
+    assert stopped.code == 130 and "saved in run" in stopped.fault
+    cli("generate", "--balance", "30", "--run", "run").ok()
+
+
+def test_a_stopped_generate_goes_on(cli, copied_run: Path, hash_of, monkeypatch):
+    finished = {top: hash_of(copied_run / top) for top in ("synthetic", "balanced")}
+    for top in ("candidates", *finished):
+        shutil.rmtree(copied_run / top)
+    (copied_run / "synthaug_manifest.jsonl").unlink()
+    with monkeypatch.context() as patch:
+        stop_after(patch, generate_stage, "generate_images", 3)
+        stopped = cli("generate", "--balance", "--run", copied_run)
+    assert stopped.code == 130
+    assert "run `synthaug generate` again" in stopped.fault
+    assert not (copied_run / "balanced").exists()
+    kept = {p.name: p.stat().st_mtime_ns for p in (copied_run / "candidates").iterdir()}
+    assert set(kept) == {"1.npz", "2.npz"}
+    cli("generate", "--balance", "--run", copied_run).ok()
+    for name, stamp in kept.items():
+        assert (copied_run / "candidates" / name).stat().st_mtime_ns == stamp
+    assert {top: hash_of(copied_run / top) for top in finished} == finished
+
+
+def test_a_stopped_evaluate_goes_on(cli, copied_run: Path, serial: None, monkeypatch):
+    shutil.rmtree(copied_run / "predictions")
+    for name in ("results.json", "report.html"):
+        (copied_run / name).unlink()
+
+    def stopping(bench, jobs, stop):
+        for n, (arm, seed) in enumerate(jobs):
+            if n == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield (arm, seed), bench.train(arm, seed, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate_stage, "train_all", stopping)
+        stopped = cli("evaluate", "--run", copied_run, "--arms", "real,synthaug")
+    assert stopped.code == 130
+    assert "run `synthaug evaluate` again" in stopped.fault
+    assert not (copied_run / "results.json").exists()
+    kept = {p: p.stat().st_mtime_ns for p in (copied_run / "predictions").rglob("*.npz")}
+    assert len(kept) == 3
+    cli("evaluate", "--run", copied_run, "--arms", "real,synthaug").ok()
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
+    assert (copied_run / "results.json").exists()
+
+
+def test_ctrl_c_while_the_workers_start_ends_an_evaluate(start, copied_run: Path):
+    """The terminal tells the whole process group, so workers that are only just starting too."""
+    shutil.rmtree(copied_run / "predictions")
+    process = start("evaluate", "--run", copied_run, "--arms", "real")
+    me = process.started.pid
+
+    def workers() -> int:
+        found = 0
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = path.read_text().rpartition(")")[2].split()
+                command = (path.parent / "cmdline").read_bytes()
+            except OSError:
+                continue
+            found += int(fields[1]) == me and b"popen_loky" in command
+        return found
+
+    process.wait_for(lambda: workers() > 0)
+    code, err = process.ctrl_c(within=10)
+    assert code == 130, err
+    assert "lack of memory" not in err
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_an_evaluate_keeps_what_is_finished(cli, start, copied_run: Path, serial: None):
+    shutil.rmtree(copied_run / "predictions")
+    process = start("evaluate", "--run", copied_run, "--seeds", "40")
+    process.wait_for(lambda: any((copied_run / "predictions").rglob("*.npz")))
+    code, err = process.ctrl_c(within=10)
+    assert code == 130, err
+    assert "Traceback" not in err
+    kept = {p: p.stat().st_mtime_ns for p in (copied_run / "predictions").rglob("seed-?.npz")}
+    cli("evaluate", "--run", copied_run).ok()
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_generate_keeps_what_is_finished(cli, start, copied_run: Path):
+    shutil.rmtree(copied_run / "candidates")
+    process = start("generate", "--balance", "9000", "--run", copied_run)
+    process.wait_for(lambda: any((copied_run / "candidates").glob("*.npz")), seconds=120)
+    code, err = process.ctrl_c(within=10)
+    assert code == 130, err
+    assert "Traceback" not in err
+    assert len(list((copied_run / "balanced" / "9").iterdir())) == 40
+    cli("generate", "--balance", "auto", "--run", copied_run).ok()

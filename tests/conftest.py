@@ -1,0 +1,156 @@
+"""One small run made through the real commands, shared by every test that only reads it."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind: exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON object on stdout; anything beside it is a failure."""
+        return json.loads(self.out)
+
+    @property
+    def fault(self) -> str:
+        """The text of the one error line."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error:")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.out + self.err
+        return lines[0].removeprefix("error:").strip()
+
+    def ok(self) -> "Outcome":
+        assert self.code == 0, self.err
+        return self
+
+
+def tree_hash(root: Path) -> str:
+    """Hash of every path and content below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class SmokeRun:
+    """A finished run of the smoke recipe, made with --json. Tests must leave its files alone."""
+
+    dataset: Path
+    hash_before: str
+    path: Path
+    fit: Outcome
+    generate: Outcome
+    evaluate: Outcome
+
+    def manifest(self) -> list[dict[str, Any]]:
+        return read_manifest(self.path)
+
+    def read(self, name: str) -> Any:
+        return json.loads((self.path / name).read_text(encoding="utf-8"))
+
+
+def read_manifest(run: Path) -> list[dict[str, Any]]:
+    text = (run / "synthaug_manifest.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def quick_rates() -> Iterator[None]:
+    """Speeds are measured for moments instead of seconds; what is measured stays the same."""
+    from synthaug.stages import planning
+
+    measure = planning._rate
+
+    def briefly(call: Any, n_images: int, *, seconds: float) -> float:
+        return measure(call, n_images, seconds=min(seconds, 0.02))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planning, "_rate", briefly)
+        yield
+
+
+@pytest.fixture(scope="session")
+def cli(quick_rates: None) -> Callable[..., Outcome]:
+    """Call `synthaug` in this process, its two streams apart."""
+    from typer.testing import CliRunner
+
+    from synthaug.cli.main import app, give_balance_a_value
+
+    def call(*arguments: object) -> Outcome:
+        words = give_balance_a_value([str(a) for a in arguments])
+        result = CliRunner().invoke(app, words)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return call
+
+
+@pytest.fixture
+def serial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classifiers are trained in this process: starting others takes longer than training them."""
+    from synthaug.stages import evaluate
+
+    def one_by_one(bench: Any, jobs: Any, stop: Any) -> Iterator[tuple[Any, Any]]:
+        for arm, seed in jobs:
+            yield (arm, seed), bench.train(arm, seed, stop)
+
+    monkeypatch.setattr(evaluate, "train_all", one_by_one)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real 8x8 digits, 40 down to 4 train images a class. Read only."""
+    from synthaug.data.longtail import write_digits_long_tail
+
+    root = tmp_path_factory.mktemp("images") / "digits"
+    return write_digits_long_tail(root, n_max=40, imbalance_ratio=10)
+
+
+@pytest.fixture(scope="session")
+def smoke(
+    cli: Callable[..., Outcome], digits: Path, tmp_path_factory: pytest.TempPathFactory
+) -> SmokeRun:
+    """fit, generate and evaluate on the digits, once."""
+    before = tree_hash(digits)
+    run = tmp_path_factory.mktemp("runs") / "smoke"
+    return SmokeRun(
+        dataset=digits,
+        hash_before=before,
+        path=run,
+        fit=cli("fit", "--dataset", digits, "--recipe", "smoke", "--run", run, "--json").ok(),
+        generate=cli("generate", "--balance", "--run", run, "--json").ok(),
+        evaluate=cli("evaluate", "--run", run, "--json").ok(),
+    )
+
+
+@pytest.fixture
+def copied_run(smoke: SmokeRun, tmp_path: Path) -> Path:
+    """A copy of the finished run that a test may change."""
+    return Path(shutil.copytree(smoke.path, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def hash_of() -> Callable[[Path], str]:
+    return tree_hash
+
+
+@pytest.fixture(scope="session")
+def manifest_of() -> Callable[[Path], list[dict[str, Any]]]:
+    return read_manifest

@@ -1,0 +1,121 @@
+"""Nothing that learns or is kept sees a test image."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthaug.evaluation.arms import DATA_SIDES
+from synthaug.recipe import load_recipe
+from synthaug.stages import fit as fit_stage
+from synthaug.stages import planning
+from synthaug.stages.evaluate import EvaluateRequest, evaluate
+from synthaug.stages.fit import FitRequest, fit
+from synthaug.stages.generate import GenerateRequest, generate
+
+CONSTANT = 137
+
+
+class Spy:
+    """Passes calls on and keeps the uint8 image arrays that went by."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[np.ndarray]] = {}
+
+    def note(self, where: str, *values: object) -> None:
+        kept = [v for v in values if isinstance(v, np.ndarray) and v.ndim == 4]
+        self.seen.setdefault(where, []).extend(kept)
+
+    def around(self, where: str, function):
+        def wrapped(*args, **kwargs):
+            self.note(where, *args, *kwargs.values())
+            return function(*args, **kwargs)
+
+        return wrapped
+
+
+def has_constant(images: np.ndarray) -> bool:
+    return bool((images == CONSTANT).reshape(len(images), -1).all(1).any())
+
+
+@pytest.fixture
+def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
+    from synthaug.diffusion import specialise
+
+    spy = Spy()
+    for module in (fit_stage, planning, specialise):
+        wrapped = spy.around("denoiser", module.train_denoiser)
+        monkeypatch.setattr(module, "train_denoiser", wrapped)
+    judged = spy.around("judged", fit_stage.judge_specialist)
+    monkeypatch.setattr(fit_stage, "judge_specialist", judged)
+    for name, side in list(DATA_SIDES.items()):
+
+        def noted(material, side=side):
+            made = side(material)
+            spy.note("classifier", made.images)
+            return made
+
+        monkeypatch.setitem(DATA_SIDES, name, noted)
+    return spy
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["test folder", "cut test split"])
+def test_a_test_image_reaches_nothing_that_learns(
+    write_images, tmp_path: Path, spy: Spy, serial: None, quick_rates: None, declared: bool
+):
+    if declared:
+        root = write_images(train__a=14, train__b=9, train__c=8, test__a=4, test__b=4, test__c=4)
+        place = root / "test" / "a"
+    else:
+        root = write_images(a=14, b=12, c=11)
+        place = root / "a"
+    grey = np.full((8, 8), CONSTANT, np.uint8)
+    Image.fromarray(grey).save(place / "planted.png")
+    run = tmp_path / "run"
+    for seed in range(40):  # of the cut; in a test folder it is on the test side at once
+        recipe = load_recipe(
+            "smoke", [f"seed={seed}", "balance.minority_below=1", "diffusion.steps=8"]
+        )
+        dataset = as_fit_reads_it(root, recipe)
+        if has_constant(dataset.test[0]):
+            break
+    assert has_constant(dataset.test[0])
+    assert not has_constant(dataset.train[0])
+
+    result = fit(FitRequest(root, recipe, run=run, per_class=True, device="cpu"))
+    assert [s["class_name"] for s in result["specialists"]]
+    generate(GenerateRequest(run=run, device="cpu"))
+    extra = write_images("extra", a=3)
+    arms = ",".join(sorted(DATA_SIDES))
+    evaluate(EvaluateRequest(run=run, arms=arms, seeds=1, oracle=extra, device="cpu"))
+
+    assert set(spy.seen) == {"denoiser", "judged", "classifier"}
+    for where, arrays in spy.seen.items():
+        assert arrays, where
+        assert not any(has_constant(images) for images in arrays), where
+    written = sorted(p for top in ("balanced", "synthetic") for p in (run / top).rglob("*.png"))
+    assert written
+    for path in written:
+        with Image.open(path) as image:
+            assert not (np.asarray(image) == CONSTANT).all(), path
+    assert "planted" not in (run / "synthaug_manifest.jsonl").read_text()
+
+
+def as_fit_reads_it(root: Path, recipe):
+    from synthaug.stages.dataset import read_dataset
+    from synthaug.stages.progress import Silent
+
+    return read_dataset(root, recipe.data, largest=32, seed=recipe.seed, progress=Silent())
+
+
+def test_the_spy_sees_a_train_image(
+    write_images, tmp_path: Path, spy: Spy, serial: None, quick_rates: None
+):
+    root = write_images(train__a=6, train__b=5, test__a=2, test__b=2)
+    Image.fromarray(np.full((8, 8), CONSTANT, np.uint8)).save(root / "train" / "a" / "planted.png")
+    run = tmp_path / "run"
+    fit(FitRequest(root, load_recipe("smoke"), run=run, device="cpu"))
+    evaluate(EvaluateRequest(run=run, arms="real", seeds=1, device="cpu"))
+    for where in ("denoiser", "classifier"):
+        assert any(has_constant(images) for images in spy.seen[where])

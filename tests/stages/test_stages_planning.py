@@ -1,0 +1,149 @@
+"""Time and steps: what a limit buys and how it is shared out."""
+
+import time
+
+import pytest
+import torch
+
+from synthaug.errors import DataError, UsageError
+from synthaug.recipe import load_recipe
+from synthaug.stages.planning import TimeBudget, network_spec, parse_duration, plan_fit
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), (" 2 m ", 120), ("0.5s", 0.5)],
+)
+def test_durations(text: str, seconds: float):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "-1m", "10 minutes", "1m30s", "0", "0.0h", "1e3", "١٠x"])
+def test_what_is_no_duration_is_refused(text: str):
+    with pytest.raises(UsageError, match="10m"):
+        parse_duration(text)
+
+
+def plan(dataset, *overrides: str, **asked: bool):
+    recipe = load_recipe("smoke", overrides)
+    asked = {"per_class": False, "from_scratch": False} | asked
+    return plan_fit(dataset, recipe, device=CPU, **asked)
+
+
+def test_steps_of_the_recipe_win_over_the_time_limit(dataset_of, quick_rates):
+    found = plan(dataset_of(30, 10), "diffusion.steps=17", "diffusion.time_limit=10h")
+    assert found.base_steps == 17
+    assert found.specialist_classes == () and found.specialist_steps == 0
+
+
+def test_a_time_limit_becomes_steps_at_the_measured_speed(dataset_of, quick_rates):
+    found = plan(dataset_of(30, 10), "diffusion.steps=null", "diffusion.time_limit=100s")
+    assert found.base_steps == int(100 * found.train_rate / 8)
+    assert found.fit_seconds == pytest.approx(100, rel=0.01)
+
+
+def test_per_class_shares_the_steps_between_base_and_specialists(dataset_of, quick_rates):
+    found = plan(
+        dataset_of(40, 30, 10, 5), "diffusion.steps=100", "diffusion.specialist_share=0.4",
+        per_class=True,
+    )  # fmt: skip
+    assert found.specialist_classes == (2, 3)
+    assert found.specialist_steps == 20
+    assert found.base_steps == 60
+
+
+def test_from_scratch_gives_all_steps_to_the_classes_that_get_images(dataset_of, quick_rates):
+    found = plan(dataset_of(40, 30, 10, 5), "diffusion.steps=99", per_class=True, from_scratch=True)
+    assert found.base_steps == 0
+    assert found.specialist_classes == (1, 2, 3)
+    assert found.specialist_steps == 33
+
+
+def test_balanced_classes_have_no_specialists(dataset_of, quick_rates):
+    found = plan(dataset_of(10, 10), "diffusion.steps=10", per_class=True)
+    assert found.specialist_classes == () and found.base_steps == 10
+    assert any("balanced already" in n for n in found.to_json(dataset_of(10, 10), CPU)["notices"])
+
+
+def test_from_scratch_alone_is_refused(dataset_of):
+    with pytest.raises(UsageError, match="--per-class"):
+        plan(dataset_of(30, 10), from_scratch=True)
+
+
+def test_no_test_image_is_refused(dataset_of):
+    with pytest.raises(DataError, match="test"):
+        plan(dataset_of(30, 10, n_test=0))
+
+
+@pytest.mark.parametrize(
+    "override", ["sampling.steps=2000", "diffusion.T=10", "balance.strategy=all"]
+)
+def test_what_cannot_be_done_is_refused_before_training(dataset_of, quick_rates, override: str):
+    changed = [override, *(["sampling.steps=11"] if "T=" in override else [])]
+    with pytest.raises(UsageError):
+        plan(dataset_of(30, 10), *changed)
+
+
+def test_an_image_size_that_does_not_fit_is_told_the_ones_that_do(dataset_of):
+    with pytest.raises(UsageError, match="image size 9") as caught:
+        plan(dataset_of(30, 10, size=9))
+    assert "--image-size 8 or --image-size 10" in caught.value.remedy
+
+
+def test_the_plan_in_json_has_every_class(dataset_of, quick_rates):
+    dataset = dataset_of(120, 30, 5)
+    told = plan(dataset, per_class=True).to_json(dataset, CPU)
+    assert [c["group"] for c in told["classes"]] == ["many", "medium", "few"]
+    assert [c["minority"] for c in told["classes"]] == [False, True, True]
+    assert [c["n_new"] for c in told["classes"]] == [0, 90, 115]
+    assert told["imbalance_ratio"] == 24
+    assert told["total_new"] == 205
+    assert told["specialists"] == ["class 1", "class 2"]
+    assert told["network"]["parameters"] > 10_000
+    assert all(told["expected_seconds"][verb] >= 0 for verb in ("fit", "generate", "evaluate"))
+    assert "a notice" in told["notices"]
+
+
+def test_guidance_doubles_the_expected_cost_of_an_image(dataset_of, quick_rates):
+    rates = [plan(dataset_of(30, 10), f"sampling.cfg_scale={w}") for w in (1, 2)]
+    ratio = (rates[1].generate_seconds * rates[1].sample_rate) / rates[1].balance.total_new
+    assert ratio == pytest.approx(1)
+    assert rates[1].sample_rate < rates[0].sample_rate
+
+
+def test_the_recipe_may_name_the_network():
+    section = load_recipe("smoke", ["diffusion.patch=2", "diffusion.dropout=0.1"]).diffusion
+    spec = network_spec(section, 16, CPU)
+    assert (spec.channels, spec.layers, spec.patch, spec.dropout) == ((16, 32), 1, 2, 0.1)
+    preset = network_spec(load_recipe("default").diffusion, 16, CPU)
+    assert preset.channels != (16, 32)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that the budget sees."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_a_budget_follows_the_speed_at_its_marks_only(clock: list[float]):
+    budget = TimeBudget(100)
+    clock[0] = 1.0
+    assert budget.horizon(10, 500) == 500
+    clock[0] = 10.0  # 100 steps in a tenth of the time: 1000 will fit
+    assert budget.horizon(100, 500) == 1000
+    clock[0] = 20.0  # twice slower, but between two marks nothing moves
+    assert budget.horizon(150, 1000) == 1000
+    clock[0] = 25.0
+    assert budget.horizon(175, 1000) == pytest.approx(700, abs=1)
+
+
+def test_a_budget_that_is_spent_ends_the_training(clock: list[float]):
+    budget = TimeBudget(100)
+    clock[0] = 95.0
+    assert budget.horizon(50, 1000) == pytest.approx(52, abs=1)
+    clock[0] = 111.0
+    assert budget.horizon(53, 1000) == 53

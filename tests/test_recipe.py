@@ -1,0 +1,220 @@
+"""Recipes: what is read, what is refused, and in which words."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from synthaug.errors import UsageError
+from synthaug.recipe import Recipe, build_recipe, load_recipe, recipe_folder, shipped_recipes
+
+
+def fault(*overrides: str, recipe: str = "default") -> str:
+    with pytest.raises(UsageError) as caught:
+        load_recipe(recipe, overrides)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_every_shipped_recipe_is_found_and_validates():
+    files = sorted(recipe_folder().rglob("*.yaml")) + sorted(recipe_folder().rglob("*.yml"))
+    assert [path.stem for path in files] == shipped_recipes()
+    assert {"default", "smoke", "digits-demo", "mnist-lt-cpu"} <= set(shipped_recipes())
+    for path in files:
+        assert load_recipe(path.stem) == load_recipe(str(path))
+        assert load_recipe(path.stem).name == path.stem
+
+
+def test_the_default_recipe_says_nothing_the_models_do_not():
+    told = {"name", "description"}
+    assert load_recipe("default").model_dump(exclude=told) == Recipe().model_dump(exclude=told)
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_a_recipe_written_and_read_again_is_the_same(name: str, tmp_path: Path):
+    recipe = load_recipe(name, ["diffusion.channels=[16, 32]", "data.image_size=null", "seed=7"])
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert load_recipe(str(path)) == recipe
+    assert recipe.diffusion.channels == (16, 32)
+
+
+def test_a_recipe_cannot_be_changed():
+    recipe = load_recipe("smoke")
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.seed = 3
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.diffusion.steps = 3
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "near"),
+    [
+        ("diffusion.bach_size=8", "diffusion.bach_size", "batch_size"),
+        ("evaluation.seed=8", "evaluation.seed", "seeds"),
+        ("difusion.steps=8", "difusion", "diffusion"),
+        ("sampling.cfgscale=8", "sampling.cfgscale", "cfg_scale"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_one(override: str, key: str, near: str):
+    text = fault(override)
+    assert f"unknown key {key!r}" in text
+    assert f"did you mean {near!r}?" in text
+
+
+def test_an_unknown_key_like_no_other_gets_the_list():
+    text = fault("data.zzzzzz=1")
+    assert "did you mean" not in text
+    assert all(key in text for key in ("image_size", "channels", "test_fraction"))
+
+
+def test_all_faults_are_told_together():
+    text = fault("diffusion.bach_size=8", "data.image_size=3", "sampling.sampler=euler", "seed=-1")
+    for place in ("diffusion.bach_size", "data.image_size", "sampling.sampler", "seed"):
+        assert place in text
+    assert text.count(" | ") == 3
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.image_size=7",
+        "data.image_size=257",
+        "data.image_size=eight",
+        "data.channels=2",
+        "data.test_fraction=0",
+        "diffusion.prediction=noise",
+        "diffusion.T=9",
+        "diffusion.channels=[]",
+        "diffusion.channels=[a]",
+        "diffusion.steps=0",
+        "diffusion.learning_rate=0",
+        "diffusion.learning_rate=.nan",
+        "diffusion.p_uncond=1",
+        "diffusion.time_limit=[1]",
+        "sampling.steps=1.5",
+        "sampling.cfg_scale=-1",
+        "evaluation.seeds=0",
+        "evaluation.batch_size=1",
+        "evaluation=3",
+        "balance.strategy=null",
+    ],
+)
+def test_a_wrong_type_or_range_is_refused_with_its_place(override: str):
+    assert override.partition("=")[0] in fault(override)
+
+
+@pytest.mark.parametrize("key", ["diffusion.learning_rate", "sampling.cfg_scale", "evaluation.tau"])
+def test_an_infinite_number_is_refused(key: str):
+    assert key in fault(f"{key}=.inf")
+
+
+def test_overrides_reach_into_sections_and_the_last_one_wins():
+    recipe = load_recipe(
+        "smoke",
+        [
+            "diffusion.learning_rate=1e-4",
+            " diffusion.steps = null",
+            "balance.strategy='not majority'",
+            "diffusion.channels=[8, 16, 32]",
+            "evaluation.flip=true",
+            "seed=1",
+            "seed=2",
+        ],
+    )
+    assert recipe.diffusion.learning_rate == 1e-4
+    assert recipe.diffusion.steps is None
+    assert recipe.balance.strategy == "not majority"
+    assert recipe.diffusion.channels == (8, 16, 32)
+    assert recipe.evaluation.flip is True
+    assert recipe.seed == 2
+    assert recipe.diffusion.batch_size == load_recipe("smoke").diffusion.batch_size
+
+
+def test_a_value_may_hold_equals_signs():
+    assert load_recipe("smoke", ["balance.strategy=3=60,4=70"]).balance.strategy == "3=60,4=70"
+
+
+@pytest.mark.parametrize("override", ["diffusion.steps", "=5", ""])
+def test_an_override_without_key_or_value_is_refused(override: str):
+    text = fault(override)
+    assert repr(override) in text
+    assert "section.key=value" in text
+
+
+def test_an_override_through_a_value_is_refused():
+    assert "'seed' is not a section" in fault("seed=1", "seed.x=2")
+
+
+def test_an_override_that_is_not_yaml_is_refused():
+    assert "not YAML" in fault("diffusion.channels=[1, 2")
+
+
+def test_an_unknown_recipe_is_told_the_nearest_name():
+    text = fault(recipe="smok")
+    assert "did you mean 'smoke'?" in text
+    assert all(name in text for name in shipped_recipes())
+
+
+def test_an_unknown_recipe_cannot_climb_out_of_the_folder():
+    assert "unknown recipe" in fault(recipe="../recipes/smoke")
+
+
+def test_a_file_of_ones_own(tmp_path: Path):
+    path = tmp_path / "mine.yml"
+    path.write_text("name: mine\ndiffusion:\n  steps: 3\n", encoding="utf-8")
+    recipe = load_recipe(str(path), ["diffusion.T=100"])
+    assert (recipe.name, recipe.diffusion.steps, recipe.diffusion.T) == ("mine", 3, 100)
+    assert recipe.sampling == Recipe().sampling
+
+
+def test_an_empty_file_is_the_default(tmp_path: Path):
+    path = tmp_path / "empty.yaml"
+    path.write_text("# nothing yet\n", encoding="utf-8")
+    assert load_recipe(str(path)) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"- a\n- b\n", "holds no mapping"),
+        (b"just a sentence\n", "holds no mapping"),
+        (b"data: [1\n", "not YAML"),
+        (b"data: {image_size: 8}\n\tseed: 1\n", "not YAML"),
+        (b"description: gr\xfcn\n", "not YAML"),
+        (b"!!python/object/apply:os.getcwd []\n", "not YAML"),
+    ],
+    ids=["list", "text", "unclosed", "tab", "latin-1", "object"],
+)
+def test_a_file_that_is_no_recipe_is_named(content: bytes, words: str, tmp_path: Path):
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    text = fault(recipe=str(path))
+    assert str(path) in text
+    assert words in text
+
+
+@pytest.mark.parametrize("name", ["absent.yaml", "folder.yaml"])
+def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path):
+    (tmp_path / "folder.yaml").mkdir()
+    text = fault(recipe=str(tmp_path / name))
+    assert name in text
+    assert "cannot be read" in text
+
+
+def test_faults_name_the_source():
+    with pytest.raises(UsageError, match="recipe here: seed: "):
+        build_recipe({"seed": "x"}, source="here")
+
+
+def test_keys_that_are_not_words_are_refused():
+    with pytest.raises(UsageError):
+        build_recipe({1: 2}, source="here")
+
+
+def test_every_number_of_a_recipe_is_written_out():
+    written = yaml.safe_load(load_recipe("smoke").to_yaml())
+    assert set(written) == set(Recipe.model_fields)
+    assert set(written["diffusion"]) == set(type(Recipe().diffusion).model_fields)
