@@ -32,7 +32,7 @@ def main(run: Path) -> None:
         f"{protocol['recipe']}, {protocol['device']}, {platform.machine()}, torch "
         f"{protocol['torch']}; seeds {protocol['seeds']}; {protocol['steps']} steps of "
         f"{protocol['batch_size']} images in every arm; logit adjustment tau "
-        f"{protocol['logit_adjustment_tau']:g}; synthetic share up to "
+        f"{protocol['logit_adjustment_tau']:g}; synthetic share "
         f"{protocol['synthetic_share']:g}.\n"
     )
     print(

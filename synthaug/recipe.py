@@ -85,7 +85,7 @@ class EvaluationSection(Section):
     flip: bool = Field(False, description="mirror images, in every arm; if that keeps their class")
     tau: float = Field(1.0, ge=0, description="strength of logit adjustment, in every /la arm")
     synthetic_share: float = Field(
-        0.5, ge=0, le=1, description="largest synthetic share of a class's draws"
+        0.5, ge=0, le=1, description="0 real images only, 1 the balanced folder as it is"
     )
 
 

@@ -30,7 +30,7 @@ class Material:
     """What arms are made of; only `real` exists everywhere. Arrays as in `TrainingSet`.
 
     `synthetic` comes from the balanced set, `extra` are further real images (the oracle's).
-    `synthetic_share` is the largest share of a class's draws that may be synthetic.
+    `synthetic_share` is how far to go from oversampling (0) to the balanced set as it is (1).
     """
 
     real: tuple[np.ndarray, np.ndarray]
@@ -117,15 +117,16 @@ def class_balanced(labels: np.ndarray) -> np.ndarray:
 def mixed(
     real: tuple[np.ndarray, np.ndarray], added: tuple[np.ndarray, np.ndarray], share: float
 ) -> TrainingSet:
-    """Real and added images, classes equally likely; within a class at most `share` is added.
+    """Real and added images, classes equally likely; `share` of the balanced set's mix within one.
 
-    A class with n real and m added images draws added ones with probability min(share, m/(n+m)):
-    never more than `share`, and never an added image more often than a real one of its class.
+    A class with n real and m added images draws added ones with probability share * m / (n + m):
+    share 0 is oversampling of the real images, share 1 draws all n + m alike, and a class that
+    needed few images is little changed by them.
     """
     n_classes = int(max(real[1].max(), added[1].max(initial=0))) + 1
     n = np.bincount(real[1], minlength=n_classes)
     m = np.bincount(added[1], minlength=n_classes)
-    p_added = np.minimum(share, m / np.maximum(n + m, 1))
+    p_added = share * m / np.maximum(n + m, 1)
     per_class = 1.0 / np.count_nonzero(n)
     w_real = (per_class * (1 - p_added) / np.maximum(n, 1))[real[1]]
     w_added = (per_class * p_added / np.maximum(m, 1))[added[1]]

@@ -21,7 +21,7 @@ _PROTOCOL_WORDS = {
     "batch_size": "batch size",
     "seeds": "seeds, the same for every arm",
     "augmentation": "augmentation of every arm",
-    "synthetic_share": "share of synthetic images in a batch",
+    "synthetic_share": "synthetic share (0 real images only, 1 the balanced folder as it is)",
     "n_test": "test images",
     "device": "device",
     "torch": "torch",

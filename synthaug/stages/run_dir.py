@@ -160,9 +160,8 @@ def open_run(run: Path | None) -> RunDir:
     """
     if run is None:
         # `demo` keeps its images beside its run, one folder deeper.
-        found = [
-            p.parent for pattern in ("*", "*/run") for p in RUNS.glob(f"{pattern}/recipe.yaml")
-        ]
+        recipes = [*RUNS.glob("*/recipe.yaml"), *RUNS.glob("*/run/recipe.yaml")]
+        found = [path.parent for path in recipes]
         if not found:
             raise UsageError(
                 f"no run under {RUNS}/",

@@ -77,13 +77,13 @@ def test_natural_arm_is_uniform_and_untouched():
 @settings(deadline=None)
 @given(materials())
 def test_synthetic_share_of_each_class(material):
-    """min(share, m / (n + m)) of a class's draws are synthetic, evenly over its images."""
+    """share * m / (n + m) of a class's draws are synthetic, evenly over its images."""
     data = DATA_SIDES["synthaug"](material)
     k, n_real = material.n_classes, len(material.real[1])
     n = np.bincount(material.real[1], minlength=k)
     m = np.bincount(material.synthetic[1], minlength=k)
     added = np.bincount(data.labels[n_real:], data.weights[n_real:], minlength=k)
-    expected = np.minimum(material.synthetic_share, m / (n + m))
+    expected = material.synthetic_share * m / (n + m)
     np.testing.assert_allclose(added * k, expected, atol=1e-12)
     for c in range(k):
         real_w = data.weights[:n_real][data.labels[:n_real] == c]
@@ -95,10 +95,15 @@ def test_synthetic_share_of_each_class(material):
 
 
 def test_mixed_by_hand():
-    """10 + 30 images at share 0.5: half of the class's draws; 6 + 2: a quarter."""
+    """10 + 30 images at share 0.5: 3/8 of the class's draws; 6 + 2: 1/8."""
     data = mixed(pool([10, 6]), pool([30, 2], 1), 0.5)
     added = np.bincount(data.labels[16:], data.weights[16:])
-    np.testing.assert_allclose(added, [0.25, 0.125])
+    np.testing.assert_allclose(added, [3 / 16, 1 / 16])
+
+
+def test_share_one_is_the_balanced_folder_as_it_is():
+    data = mixed(pool([10, 6]), pool([30, 34], 1), 1.0)
+    np.testing.assert_allclose(data.weights, 1 / 80)
 
 
 def test_nothing_added_is_oversampling():
