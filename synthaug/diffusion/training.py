@@ -8,7 +8,7 @@ classifier-free guidance, weights are averaged, and every draw of a step is a fu
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ class StepStats:
     learning_rate: float
     n_img: int
     skipped: int
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass

@@ -5,17 +5,11 @@ import torch
 from synthaug.errors import UsageError
 
 
-def prepare_cpu() -> None:
-    """Treat denormal numbers as zero: they make some CPUs many times slower and change nothing."""
-    torch.set_flush_denormal(True)
-
-
 def resolve_device(name: str = "auto") -> torch.device:
     """`auto` takes CUDA, then MPS, then the CPU; anything else must exist.
 
     Raises `UsageError` for a device that this machine or this torch build does not have.
     """
-    prepare_cpu()
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda:0")

@@ -7,6 +7,7 @@ import torch
 
 from synthaug.errors import DataError, UsageError
 from synthaug.recipe import load_recipe
+from synthaug.stages import planning
 from synthaug.stages.planning import TimeBudget, network_spec, parse_duration, plan_fit
 
 CPU = torch.device("cpu")
@@ -106,11 +107,13 @@ def test_the_plan_in_json_has_every_class(dataset_of, quick_rates):
     assert "a notice" in told["notices"]
 
 
-def test_guidance_doubles_the_expected_cost_of_an_image(dataset_of, quick_rates):
-    rates = [plan(dataset_of(30, 10), f"sampling.cfg_scale={w}") for w in (1, 2)]
-    ratio = (rates[1].generate_seconds * rates[1].sample_rate) / rates[1].balance.total_new
-    assert ratio == pytest.approx(1)
-    assert rates[1].sample_rate < rates[0].sample_rate
+def test_guidance_doubles_the_expected_cost_of_an_image(dataset_of, quick_rates, monkeypatch):
+    # The measured speed is pinned: two measurements on a busy machine can differ twofold.
+    monkeypatch.setattr(planning, "_measure_denoiser", lambda *args: (100.0, 200.0))
+    plain, guided = (plan(dataset_of(30, 10), f"sampling.cfg_scale={w}") for w in (1, 2))
+    assert plain.sample_rate == 2 * guided.sample_rate
+    assert guided.generate_seconds == pytest.approx(20 / guided.sample_rate)
+    assert guided.generate_seconds == 2 * plain.generate_seconds
 
 
 def test_the_recipe_may_name_the_network():
