@@ -240,9 +240,10 @@ def _fail(terminal: Terminal, error: SynthaugError, debug: bool) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point. `--balance` may stand without a value, which click cannot express."""
-    # Threads that wait by spinning slow each other down severalfold as soon as the machine has
-    # anything else to do. OpenMP reads this when torch is imported, which no command has done yet.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that spin for long while they wait slow each other down severalfold as soon as the
+    # machine has anything else to do; a short spin costs nothing on a free one. GNU OpenMP reads
+    # this when torch is imported, which no command has done yet.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     arguments = give_balance_a_value(list(sys.argv[1:] if argv is None else argv))
     try:
         code = app(args=arguments, prog_name="synthaug", standalone_mode=False)
