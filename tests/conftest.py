@@ -103,8 +103,13 @@ def cli(quick_rates: None) -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def serial(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Classifiers are trained in this process: starting others takes longer than training them."""
+def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Classifiers are trained in this process: starting others takes longer than training them.
+
+    With one thread, as each of those others has: sums over two threads round differently.
+    """
+    import torch
+
     from synthaug.stages import evaluate
 
     def one_by_one(bench: Any, jobs: Any, stop: Any) -> Iterator[tuple[Any, Any]]:
@@ -112,6 +117,10 @@ def serial(monkeypatch: pytest.MonkeyPatch) -> None:
             yield (arm, seed), bench.train(arm, seed, stop)
 
     monkeypatch.setattr(evaluate, "train_all", one_by_one)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
