@@ -39,7 +39,7 @@ class RateColumn(ProgressColumn):
 
     def render(self, task: RichTask) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.0f} {task.fields['unit']}/s" if speed else "", style="dim")
+        return Text(rate(speed, task.fields["unit"]) if speed else "", style="dim")
 
 
 class _Console(Console):
@@ -158,12 +158,19 @@ class _PlainTask:
         self._print(f"{self._rate(elapsed)}, done in {duration(elapsed)}", "")
 
     def _rate(self, elapsed: float) -> str:
-        return f"{self._done / max(elapsed, 1e-9):.0f} {self._unit}/s"
+        return rate(self._done / max(elapsed, 1e-9), self._unit)
 
     def _print(self, facts: str, note: str) -> None:
         tail = f" ({note})" if note else ""
         line = f"{self._description}: {self._done}/{self._total} {self._unit}, {facts}{tail}"
         self._console.print(escape(line), soft_wrap=True)
+
+
+def rate(per_second: float, unit: str) -> str:
+    """Units per second, or per minute where that would round to next to nothing."""
+    if per_second < 2:
+        return f"{per_second * 60:.0f} {unit}/min"
+    return f"{per_second:.0f} {unit}/s"
 
 
 def duration(seconds: float) -> str:

@@ -144,3 +144,10 @@ def test_a_command_whose_reader_has_left_is_no_fault(
         stdout=closed_pipe, stderr=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
     check_unmoved(done)
+
+
+def test_slow_rates_are_told_by_the_minute():
+    from synthaug.cli.terminal import rate
+
+    assert rate(350.4, "images") == "350 images/s"
+    assert rate(0.05, "classifiers") == "3 classifiers/min"
