@@ -16,7 +16,7 @@ Prediction = Literal["eps", "v", "x0"]
 
 def at(values: Tensor, t: Tensor, like: Tensor) -> Tensor:
     """values[t] as [B, 1, 1, 1] in the dtype and on the device of `like`."""
-    return values.to(like.device)[t].to(like.dtype).view(-1, *[1] * (like.ndim - 1))
+    return values.to(like.dtype).to(like.device)[t].view(-1, *[1] * (like.ndim - 1))
 
 
 def q_sample(x_0: Tensor, t: Tensor, eps: Tensor, schedule: NoiseSchedule) -> Tensor:

@@ -166,8 +166,7 @@ def denoising_losses(
     network, schedule, device = denoiser.network, denoiser.schedule, denoiser.device
     network.eval()
     t = ((torch.arange(draws) + 0.5) / draws * schedule.T).long().to(device)
-    alpha_bar = at(schedule.alpha_bars, t, torch.empty(draws, 1, 1, 1))
-    alpha_bar = alpha_bar.to(device)
+    alpha_bar = at(schedule.alpha_bars, t, torch.empty(draws, 1, 1, 1, device=device))
     losses = []
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         eps = torch.randn((draws, *image.shape), generator=step_generator(seed, i)).to(device)

@@ -4,7 +4,6 @@ Networks this small gain little from a second thread, so each classifier gets on
 process of its own. Their results then do not depend on how many cores the machine has.
 """
 
-import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 
+import loky
 import numpy as np
 import torch
 from loky import ProcessPoolExecutor
@@ -81,7 +81,7 @@ KEPT = "finished classifiers are kept; run `synthaug evaluate` again to go on"
 
 def n_workers(device: torch.device) -> int:
     """Processes that train side by side: one a core on a CPU, one on anything else."""
-    return min(len(os.sched_getaffinity(0)), MAX_WORKERS) if device.type == "cpu" else 1
+    return min(loky.cpu_count(), MAX_WORKERS) if device.type == "cpu" else 1
 
 
 def train_all(

@@ -126,7 +126,7 @@ def assemble_results(
     }
     fitted = run.read_json("fit.json") if run.has("fit.json") else {}
     generated = run.read_json("generate.json") if run.has("generate.json") else {}
-    results["commands"] = _commands(dataset, fitted, generated, seeds)
+    results["commands"] = _commands(dataset, fitted, generated, seeds, oracle=oracle is not None)
     made = generated.get("counts", {})
     results["synthetic_counts"] = [made.get(name, 0) for name in plan.class_names]
     if generated:
@@ -232,7 +232,12 @@ def _protocol(
 
 
 def _commands(
-    dataset: Dataset, fitted: dict[str, Any], generated: dict[str, Any], seeds: Sequence[int]
+    dataset: Dataset,
+    fitted: dict[str, Any],
+    generated: dict[str, Any],
+    seeds: Sequence[int],
+    *,
+    oracle: bool,
 ) -> list[str]:
     """What to type to repeat the run; the recipe is the one in the run folder."""
     fit = ["synthaug fit", f"--dataset {shlex.quote(dataset.name)}", "--recipe recipe.yaml"]
@@ -244,7 +249,8 @@ def _commands(
     for name in ("sampler", "steps", "cfg_scale"):
         if name in generated:
             generate.append(f"--{name.replace('_', '-')} {generated[name]}")
-    return [" ".join(fit), " ".join(generate), f"synthaug evaluate --seeds {len(seeds)}"]
+    evaluate = f"synthaug evaluate --seeds {len(seeds)}" + (" --oracle DIR" if oracle else "")
+    return [" ".join(fit), " ".join(generate), evaluate]
 
 
 def _nothing_to_compare(primary: _Scored | None) -> Verdict:
