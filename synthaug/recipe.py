@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from synthaug.errors import UsageError
 
@@ -55,16 +55,42 @@ class DiffusionSection(Section):
     batch_size: int = Field(64, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     warmup_steps: int = Field(100, ge=0)
-    ema_decay: float = Field(0.999, ge=0, lt=1)
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="warms up as (1 + step)/(10 + step)")
     p_uncond: float = Field(0.1, ge=0, lt=1, description="label drop for classifier-free guidance")
     class_power: float = Field(0.5, ge=0, le=1, description="0 natural, 0.5 sqrt, 1 balanced")
     grad_clip: float = Field(1.0, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     flip: bool = Field(False, description="mirror images; only if that keeps their class")
+    augment: tuple[Literal["shift", "scale", "rotate", "flip"], ...] = Field(
+        (), description="non-leaky: the network is told, and makes images as they are in the data"
+    )
+    augment_probability: float = Field(0.15, ge=0, le=1, description="of each augmentation")
+    transfer: Literal["none", "cbdm", "t2h"] = Field(
+        "none", description="from frequent to rare classes"
+    )
+    transfer_tau: float = Field(1.0, ge=0, description="weight of the CBDM regulariser")
+    early_stop: bool | None = Field(
+        None, description="null: if val/ or --per-class holds images out anyway; true: cut some"
+    )
+    check_every: int = Field(250, ge=1, description="steps between checks of the held-out loss")
+    patience: int = Field(8, ge=1, description="checks without a lower loss before stopping")
+    specialist: Literal["full", "low_rank"] = Field(
+        "full", description="train all weights of a specialist, or low-rank adapters"
+    )
+    specialist_rank: int = Field(8, ge=1)
     specialist_share: float = Field(
         0.3, gt=0, lt=1, description="of the training time, for --per-class specialists"
     )
     specialist_learning_rate: float = Field(2e-4, gt=0)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "DiffusionSection":
+        if self.transfer == "t2h" and self.augment:
+            raise ValueError(
+                "transfer t2h and augment exclude each other: a swapped target would carry "
+                "another image's augmentation"
+            )
+        return self
 
 
 class SamplingSection(Section):

@@ -42,7 +42,8 @@ def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
     expected = plan["expected_seconds"]
     patch = f", {network['patch']}×{network['patch']} patches" if network["patch"] > 1 else ""
     terminal.payload(
-        f"\nnetwork: UNet, {network['parameters'] / 1e6:.2f} M parameters, channels "
+        f"\nnetwork: UNet, {network['parameters'] / 1e6:.2f} M parameters, "
+        f"{network['flops_per_image'] / 1e6:.0f} MFLOP an image, channels "
         f"{network['channels']}{patch}; device {plan['device']}"
     )
     specialists = ""

@@ -73,6 +73,7 @@ def save_checkpoint(folder: Path, denoiser: Denoiser, meta: dict[str, Any]) -> s
             "image_size": denoiser.image_size,
             "channels": denoiser.channels,
             "patch": denoiser.patch,
+            "vector_size": denoiser.vector_size,
             "meta": meta,
         }
         _write_json(tmp / "denoiser.json", described)
@@ -117,6 +118,7 @@ def load_checkpoint(folder: Path, device: torch.device) -> Checkpoint:
         image_size=described["image_size"],
         channels=described["channels"],
         patch=described["patch"],
+        vector_size=described.get("vector_size", 0),
     )
     return Checkpoint(denoiser, manifest["files"][WEIGHTS]["sha256"], described["meta"])
 

@@ -20,7 +20,8 @@ class Denoiser:
 
     `n_classes` labels are 0..n_classes-1; `null_class` = n_classes means "no class" (Ho & Salimans
     2022, arXiv:2207.12598). With `patch` p > 1 the network works on p x p pixels folded into
-    channels, [B, C p^2, H/p, W/p]: less arithmetic for the same picture.
+    channels, [B, C p^2, H/p, W/p]: less arithmetic for the same picture. With `vector_size` V > 0
+    it sees V further constant planes, the augmentation vector of each image.
     """
 
     network: UNet2DModel
@@ -30,6 +31,7 @@ class Denoiser:
     image_size: int
     channels: int
     patch: int = 1
+    vector_size: int = 0
 
     @property
     def null_class(self) -> int:
@@ -47,9 +49,19 @@ class Denoiser:
     def image_shape(self) -> tuple[int, int, int]:
         return (self.channels, self.image_size, self.image_size)
 
-    def predict(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        """The raw network output for x_t [B, C, H, W], t int64 [B], labels int64 [B]."""
+    def predict(
+        self, x_t: Tensor, t: Tensor, labels: Tensor, vectors: Tensor | None = None
+    ) -> Tensor:
+        """The raw network output for x_t [B, C, H, W], t int64 [B], labels int64 [B].
+
+        `vectors` [B, V] say how the images were augmented; None: not at all, a vector of zeros.
+        """
         folded = F.pixel_unshuffle(x_t, self.patch) if self.patch > 1 else x_t
+        if self.vector_size:
+            if vectors is None:
+                vectors = folded.new_zeros(len(folded), self.vector_size)
+            planes = vectors[:, :, None, None].expand(-1, -1, *folded.shape[2:])
+            folded = torch.cat([folded, planes], dim=1)
         folded = folded.contiguous(memory_format=torch.channels_last)
         # bf16 halves the time on tensor cores; on the CPUs measured it is slower than fp32.
         with torch.autocast("cuda", torch.bfloat16, enabled=x_t.device.type == "cuda"):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from synthaug.diffusion.adapters import add_adapters, merge_adapters
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.training import (
     StepStats,
@@ -38,19 +39,25 @@ def specialise(
     steps: int,
     seed: int,
     options: TrainingOptions,
+    rank: int | None = None,
     on_step: Callable[[StepStats], None] = lambda stats: None,
 ) -> Denoiser:
     """A copy of `base` trained on with one class, uint8 [N, C, H, W], labels int64 [N].
 
-    Its weights are the running average of the continuation; `base` is left as it is.
+    All weights are trained, or low-rank adapters of `rank` that are merged in at the end. The
+    result has the running average of the continuation; `base` is left as it is.
     """
     specialist = copy.deepcopy(base)
+    if rank is not None:
+        add_adapters(specialist.network, rank, seed=seed)
     ema = make_ema(specialist, options.ema_decay)
     for stats in train_denoiser(
         specialist, ema, images, labels, steps=steps, seed=seed, options=options
     ):
         on_step(stats)
     ema.copy_to(specialist.network.parameters())
+    if rank is not None:
+        merge_adapters(specialist.network)
     return specialist
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import UNet2DModel
+from torch.utils.flop_counter import FlopCounterMode
 
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.process import Prediction
@@ -66,9 +67,11 @@ def build_denoiser(
     prediction: Prediction,
     seed: int,
     device: torch.device,
+    vector_size: int = 0,
 ) -> Denoiser:
     """A freshly initialised `Denoiser`; the weights are a function of `seed`.
 
+    `vector_size` is 0, or `augment.VECTOR_SIZE` for a network that is trained with augmentation.
     Raises `UsageError` when `image_size` does not fit the network.
     """
     divisor = spec.divisor()
@@ -84,7 +87,7 @@ def build_denoiser(
         torch.manual_seed(seed)
         network = UNet2DModel(
             sample_size=image_size // spec.patch,
-            in_channels=channels * spec.patch**2,
+            in_channels=channels * spec.patch**2 + vector_size,
             out_channels=channels * spec.patch**2,
             block_out_channels=spec.channels,
             layers_per_block=spec.layers,
@@ -103,4 +106,17 @@ def build_denoiser(
         image_size=image_size,
         channels=channels,
         patch=spec.patch,
+        vector_size=vector_size,
     )
+
+
+@torch.no_grad()
+def flops_per_image(denoiser: Denoiser) -> int:
+    """Floating-point operations of one network evaluation of one image, multiply and add counted
+    apart, in convolutions, linear layers and attention; a training step costs about three times it.
+    """
+    x = torch.zeros(1, *denoiser.image_shape, device=denoiser.device)
+    t = torch.zeros(1, dtype=torch.int64, device=denoiser.device)
+    with FlopCounterMode(display=False) as counter:
+        denoiser.predict(x, t, t)
+    return int(counter.get_total_flops())

@@ -15,6 +15,7 @@ from synthaug.data.names import folder_names
 from synthaug.data.splits import cut_held_out
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.specialise import SpecialistVerdict, judge_specialist, specialise
+from synthaug.diffusion.stopping import HeldOutWatch
 from synthaug.diffusion.training import (
     Horizon,
     StepStats,
@@ -35,7 +36,7 @@ from synthaug.stages.planning import (
     training_options,
 )
 from synthaug.stages.progress import Progress, Silent
-from synthaug.stages.record import keep_checkpoint, keep_grid, log_steps
+from synthaug.stages.record import keep_checkpoint, keep_grid, log_held_out, log_steps
 from synthaug.stages.run_dir import RunDir, check_new_run, new_run, utc_now
 from synthaug.stages.signals import StopFlag, stop_flag
 
@@ -114,6 +115,8 @@ class _Session:
     device: torch.device
     progress: Progress
     stop: StopFlag
+    best_step: int | None = None
+    """Where the held-out loss was lowest, if it was watched."""
     step_seconds: float = 0.0
     """Spent in optimiser steps, without checkpoints, pictures and the judging of specialists."""
 
@@ -126,7 +129,7 @@ class _Session:
         started = time.perf_counter()
         base, steps_done = None, 0
         if not self.request.from_scratch:
-            base, steps_done = self._train_base(learn)
+            base, steps_done = self._train_base(learn, held_out)
         specialists = []
         for k in self.plan.specialist_classes:
             outcome, steps = self._specialist(k, base, learn, held_out)
@@ -144,7 +147,9 @@ class _Session:
             "torch": torch.__version__,
             "seed": recipe.seed,
             "parameters": self.plan.n_parameters,
+            "flops_per_image": self.plan.flops_per_image,
             "steps": steps_done,
+            "best_step": self.best_step,
             "n_img": n_img,
             "minutes": round(seconds / 60, 2),
             "images_per_second": round(n_img / max(self.step_seconds, 1e-9), 1),
@@ -158,9 +163,10 @@ class _Session:
         return summary
 
     def _held_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """Positions to learn from and to judge specialists by; a val/ folder serves as these."""
+        """Positions to learn from and to judge by; a val/ folder serves for judging."""
         train, val = self.dataset.splits.train, self.dataset.splits.val
-        if not self.request.per_class or self.request.from_scratch or len(val):
+        wanted = self.request.per_class or self.request.recipe.diffusion.early_stop
+        if not wanted or self.request.from_scratch or len(val):
             return train, val
         learn, held_out = cut_held_out(
             self.dataset.labels[train],
@@ -170,7 +176,7 @@ class _Session:
         )
         return train[learn], train[held_out]
 
-    def _train_base(self, learn: np.ndarray) -> tuple[Denoiser, int]:
+    def _train_base(self, learn: np.ndarray, held_out: np.ndarray) -> tuple[Denoiser, int]:
         """The joint class-conditional denoiser with averaged weights, and the steps it took."""
         section = self.request.recipe.diffusion
         denoiser = self._fresh()
@@ -178,6 +184,7 @@ class _Session:
         ema = make_ema(denoiser, section.ema_decay)
         horizon = Horizon(self.plan.base_steps)
         budget = None if section.steps else TimeBudget(self.plan.base_seconds)
+        watch = self._watch(held_out)
         done, saved_at = 0, time.perf_counter()
         with self._logged("training the DDPM", "base", horizon) as log:
             for stats in train_denoiser(
@@ -187,6 +194,10 @@ class _Session:
                 done = stats.step + 1
                 if budget is not None:
                     horizon.steps = budget.horizon(done, horizon.steps)
+                if watch is not None and (watch.due(done) or done == horizon.steps):
+                    log_held_out(self.run, done, watch.check(denoiser, ema, done))
+                    if watch.exhausted:
+                        horizon.steps = done
                 log(stats)
                 if done == horizon.steps:
                     continue
@@ -204,10 +215,25 @@ class _Session:
                     saved_at = time.perf_counter()
         ema.copy_to(parameters())
         denoiser.network.eval()
+        if watch is not None:
+            watch.restore_best(denoiser)
+            self.best_step = watch.best_step
+            self.progress.say(
+                f"lowest loss on held-out images, {watch.best_loss:.4f}, after {watch.best_step} "
+                f"of {done} steps: these weights are kept"
+            )
         self._save("base", denoiser, done, complete=True)
         grid = keep_grid(self.run, denoiser, done)
         self.progress.say(f"a picture of what it makes: {grid}")
         return denoiser, done
+
+    def _watch(self, held_out: np.ndarray) -> HeldOutWatch | None:
+        """What stops the base early, unless the recipe or a lack of images forbids it."""
+        section = self.request.recipe.diffusion
+        if section.early_stop is False or not len(held_out):
+            return None
+        images, labels = self.dataset.part(held_out)
+        return HeldOutWatch(images, labels, section.check_every, section.patience)
 
     def _specialist(
         self, k: int, base: Denoiser | None, learn: np.ndarray, held_out: np.ndarray
@@ -245,7 +271,9 @@ class _Session:
         labels: np.ndarray,
         options: TrainingOptions,
     ) -> Denoiser:
-        steps = self.plan.specialist_steps
+        steps, section = self.plan.specialist_steps, self.request.recipe.diffusion
+        adapts = section.specialist == "low_rank" and not self.request.from_scratch
+        rank = section.specialist_rank if adapts else None
         horizon = Horizon(steps)
         with self._logged(f"specialist for {name}", f"specialist {name}", horizon) as log:
 
@@ -255,7 +283,7 @@ class _Session:
 
             return specialise(
                 start, images, labels, steps=steps, seed=self.request.recipe.seed + 1,
-                options=options, on_step=on_step,
+                options=options, rank=rank, on_step=on_step,
             )  # fmt: skip
 
     @contextmanager

@@ -10,11 +10,17 @@ import numpy as np
 import torch
 
 from synthaug.balance.plan import BalancePlan, plan_balance
+from synthaug.diffusion.augment import VECTOR_SIZE
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.generation import check_sampling, generate_images
 from synthaug.diffusion.schedule import make_schedule
 from synthaug.diffusion.training import TrainingOptions, make_ema, train_denoiser
-from synthaug.diffusion.unet import NetworkSpec, build_denoiser, choose_network
+from synthaug.diffusion.unet import (
+    NetworkSpec,
+    build_denoiser,
+    choose_network,
+    flops_per_image,
+)
 from synthaug.errors import DataError, UsageError
 from synthaug.evaluation.arms import DEFAULT_ARMS, Arm, Material
 from synthaug.evaluation.training import ClassifierOptions
@@ -38,6 +44,7 @@ class FitPlan:
     balance: BalancePlan
     spec: NetworkSpec
     n_parameters: int
+    flops_per_image: int
     train_rate: float
     sample_rate: float
     base_steps: int
@@ -78,6 +85,7 @@ class FitPlan:
                 "layers": self.spec.layers,
                 "patch": self.spec.patch,
                 "parameters": self.n_parameters,
+                "flops_per_image": self.flops_per_image,
             },
             "train_images_per_second": round(self.train_rate, 1),
             "sample_images_per_second": round(self.sample_rate, 1),
@@ -157,6 +165,7 @@ def fresh_denoiser(
         prediction=recipe.diffusion.prediction,
         seed=seed,
         device=device,
+        vector_size=VECTOR_SIZE if recipe.diffusion.augment else 0,
     )
 
 
@@ -209,6 +218,7 @@ def plan_fit(
         balance=balance,
         spec=spec,
         n_parameters=denoiser.n_parameters,
+        flops_per_image=flops_per_image(denoiser),
         train_rate=train_rate,
         sample_rate=sample_rate / nfe,
         base_steps=base_steps,

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -35,9 +36,18 @@ def log_steps(run: RunDir, phase: str, stats: list[StepStats]) -> float:
         "learning_rate": last.learning_rate,
         "skipped": last.skipped,
     }
+    _append(run, line)
+    return loss
+
+
+def log_held_out(run: RunDir, step: int, loss: float) -> None:
+    """Append a held-out denoising loss of the base to metrics.jsonl."""
+    _append(run, {"phase": "base held out", "step": step, "loss": round(loss, 6)})
+
+
+def _append(run: RunDir, line: dict[str, Any]) -> None:
     with (run / "metrics.jsonl").open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(line, ensure_ascii=False) + "\n")
-    return loss
 
 
 def read_curve(run: RunDir, phase: str) -> tuple[list[int], list[float]]:

@@ -25,7 +25,10 @@ def test_a_dry_run_tells_the_plan(dry):
     assert "8×8 grey" in text
     assert "imbalance ratio 10" in text
     assert "236 images to synthesise" in text
-    assert re.search(r"network: UNet, 0\.\d+ M parameters, channels \[16, 32\]; device cpu", text)
+    assert re.search(
+        r"network: UNet, 0\.\d+ M parameters, \d+ MFLOP an image, channels \[16, 32\]; device cpu",
+        text,
+    )
     assert re.search(r"training: 6 steps for the joint model, at \d+ images/s", text)
     expected = r"expected time: fit \d+ s, generate \d+ s, evaluate \d+ s"
     assert re.search(expected, text)
@@ -170,3 +173,54 @@ def test_a_class_that_was_not_trained_alone_is_told_what_would_help(
     assert refused.code == 2
     assert "class '0'" in refused.fault
     assert "to its end" not in refused.fault, "that fit did run to its end"
+
+
+def test_training_stops_early_and_keeps_the_best_weights(cli, digits: Path, in_tmp: Path):
+    """A learning rate at which the held-out loss soon rises: the weights before that are saved."""
+    told = cli(
+        "fit", "--dataset", digits, "--recipe", "smoke", "--run", "run", "--json",
+        "--set", "diffusion.early_stop=true", "--set", "diffusion.check_every=2",
+        "--set", "diffusion.patience=2", "--set", "diffusion.steps=60",
+        "--set", "diffusion.learning_rate=0.5", "--set", "diffusion.ema_decay=0.0",
+        "--set", "diffusion.warmup_steps=0",
+    ).ok()  # fmt: skip
+    fitted = told.json
+    lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    checks = [(m["step"], m["loss"]) for m in lines if m["phase"] == "base held out"]
+    best = min(checks, key=lambda check: check[1])
+    assert fitted["n_held_out"] > 0
+    assert fitted["best_step"] == best[0]
+    assert fitted["steps"] == best[0] + 4 < 60
+    said = " ".join(told.err.split())
+    assert f"{best[1]:.4f}, after {best[0]} of {fitted['steps']} steps" in said
+    saved = load_checkpoint(newest_checkpoint(Path("run/base")), resolve_device("cpu"))
+    assert saved.meta["complete"]
+
+
+def test_without_held_out_images_nothing_stops_early(smoke):
+    fitted = smoke.read("fit.json")
+    assert fitted["best_step"] is None
+    assert fitted["n_held_out"] == 0
+    assert "held out" not in (smoke.path / "metrics.jsonl").read_text()
+
+
+def test_augment_and_transfer_reach_the_network(cli, digits: Path, in_tmp: Path):
+    for name, options in {
+        "a": ("diffusion.augment=[shift, rotate]", "diffusion.transfer=cbdm"),
+        "b": ("diffusion.transfer=t2h", "diffusion.dropout=0.1"),
+    }.items():
+        words = [word for option in options for word in ("--set", option)]
+        cli("fit", "--dataset", digits, "--recipe", "smoke", "--run", name, *words).ok()
+        made = cli("generate", "--balance", "--run", name, "--json").ok().json
+        assert made["n"] == 236
+    loaded = load_checkpoint(newest_checkpoint(Path("a/base")), resolve_device("cpu"))
+    assert loaded.denoiser.vector_size == 6
+
+
+def test_t2h_with_augmentation_is_refused_with_its_reason(cli, digits: Path):
+    refused = cli(
+        "fit", "--dataset", digits, "--recipe", "smoke",
+        "--set", "diffusion.transfer=t2h", "--set", "diffusion.augment=[flip]",
+    )  # fmt: skip
+    assert refused.code == 2
+    assert "exclude each other" in refused.fault

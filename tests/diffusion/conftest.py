@@ -57,7 +57,8 @@ def tiny() -> Callable[..., Denoiser]:
     """Build an untrained denoiser of 8x8 grey images and two classes."""
 
     def build(seed: int = 0, **changed) -> Denoiser:
-        spec = NetworkSpec((16, 32), 1, changed.pop("patch", 1), (False, False))
+        patch, dropout = changed.pop("patch", 1), changed.pop("dropout", 0.0)
+        spec = NetworkSpec((16, 32), 1, patch, (False, False), dropout)
         settings = {
             "image_size": 8,
             "channels": 1,

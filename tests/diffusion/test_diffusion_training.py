@@ -134,6 +134,24 @@ def test_flip_mirrors_half_of_the_images(tiny, fed, flip):
     assert lit_right == pytest.approx(0.5 if flip else 0.0, abs=0.2 if flip else 0.0)
 
 
+def test_dropout_is_part_of_what_repeats(tiny, dark_and_bright, weights_of, same_weights):
+    """Masks are a function of (seed, step), and nobody else's random numbers are used up."""
+    trained = []
+    for spoil in (False, True):
+        denoiser = tiny(dropout=0.3)
+        torch.manual_seed(5)
+        if spoil:
+            torch.rand(3)
+        before = torch.get_rng_state()
+        train(denoiser, dark_and_bright, 3)
+        assert torch.equal(before, torch.get_rng_state())
+        trained.append(weights_of(denoiser))
+    assert same_weights(*trained)
+    plain = tiny()
+    train(plain, dark_and_bright, 3)
+    assert not same_weights(trained[0], weights_of(plain))
+
+
 # Learning rate and average ----------------------------------------------------------------------
 
 

@@ -3,8 +3,14 @@
 import pytest
 import torch
 
+from synthaug.diffusion.augment import VECTOR_SIZE
 from synthaug.diffusion.schedule import cosine_schedule
-from synthaug.diffusion.unet import NetworkSpec, build_denoiser, choose_network
+from synthaug.diffusion.unet import (
+    NetworkSpec,
+    build_denoiser,
+    choose_network,
+    flops_per_image,
+)
 from synthaug.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -69,3 +75,31 @@ def test_size_that_does_not_fit_names_those_that_do(image_size, usable):
     for size in usable:
         assert f"--image-size {size}" in str(caught.value)
         assert build(spec, int(size)).image_size == int(size)
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_flops_are_those_of_every_layer(patch):
+    """2 per multiply-add: outputs x inputs of one output, added up over hooks on all layers."""
+    denoiser = build(NetworkSpec((16, 32), 1, patch, (False, False)), 16)
+    by_hand = []
+
+    def count(module, inputs, output):
+        by_hand.append(2 * output.numel() * module.weight[0].numel())
+
+    for module in denoiser.network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_hook(count)
+    assert flops_per_image(denoiser) == sum(by_hand[: len(by_hand)])
+    assert len(by_hand) > 10
+
+
+def test_an_augmentation_vector_costs_input_channels_only():
+    plain = build(NetworkSpec((16, 32), 1, 2, (False, False)), 16)
+    told = build_denoiser(
+        NetworkSpec((16, 32), 1, 2, (False, False)), image_size=16, channels=1, n_classes=3,
+        schedule=cosine_schedule(), prediction="v", seed=0, device=CPU, vector_size=VECTOR_SIZE,
+    )  # fmt: skip
+    assert told.n_parameters - plain.n_parameters == 16 * VECTOR_SIZE * 9
+    x = torch.zeros(2, 1, 16, 16)
+    with torch.no_grad():
+        assert told.denoise(x, 10, torch.tensor([0, 1])).shape == x.shape
