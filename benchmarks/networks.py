@@ -38,11 +38,13 @@ NETWORKS = {
         "pixels 24-48-48": NetworkSpec((24, 48, 48), 1, 1, (False,) * 3),
         "pixels 32-64-64": NetworkSpec((32, 64, 64), 1, 1, (False,) * 3),
         "pixels 48-96-96": NetworkSpec((48, 96, 96), 1, 1, (False,) * 3),
+        "pixels 24-64-96": NetworkSpec((24, 64, 96), 1, 1, (False,) * 3),
         "2x2 patches 64-128": NetworkSpec((64, 128), 1, 2, (False,) * 2),
     },
     28: {
         "pixels 24-48-48": NetworkSpec((24, 48, 48), 1, 1, (False,) * 3),
         "pixels 32-64-64": NetworkSpec((32, 64, 64), 1, 1, (False,) * 3),
+        "pixels 16-48-96": NetworkSpec((16, 48, 96), 1, 1, (False,) * 3),
         "2x2 patches 48-96": NetworkSpec((48, 96), 1, 2, (False,) * 2),
         "2x2 patches 64-128": NetworkSpec((64, 128), 1, 2, (False,) * 2),
         "2x2 patches 96-192": NetworkSpec((96, 192), 1, 2, (False,) * 2),

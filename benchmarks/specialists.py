@@ -1,4 +1,4 @@
-"""Joint model, specialists or networks from scratch? Recall, held-out loss and copies, same minutes.
+"""Joint model, specialists or networks from scratch? Recall, held-out loss, copies; same minutes.
 
     python benchmarks/specialists.py DATASET EXTRA OUT [--minutes 3] [--seeds 1]
 
@@ -36,7 +36,7 @@ COPY = 1 / 3
 
 
 def rare_facts(run: RunDir, extra_folder: Path) -> tuple[float, list[float], list[float]]:
-    """Held-out loss, share of copies among synthetic and among unseen real images, rarest classes."""
+    """Of the rarest classes: held-out loss, copies among synthetic and among unseen real images."""
     dataset = load_dataset(run)
     extra, extra_labels = read_extra(extra_folder, dataset, Silent())
     synthetic, synthetic_labels = read_synthetic(run, dataset)

@@ -31,6 +31,7 @@ _FIT_WORDS = {
     "n_img": "images seen in training",
     "images_per_second": "images per second in training",
     "parameters": "parameters of the generator",
+    "flops_per_image": "FLOP of one network evaluation of one image",
 }
 _GENERATE_WORDS = {
     "n": "images generated",

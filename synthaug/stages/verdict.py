@@ -133,8 +133,11 @@ def assemble_results(
         keys = ("n", "images_per_second", "sampler", "steps", "nfe", "cfg_scale", "rejected")
         results["generate"] = {key: generated[key] for key in keys}
     if fitted:
-        told = ("minutes", "n_img", "images_per_second", "parameters", "device", "specialists")
-        results["fit"] = {key: fitted[key] for key in told}
+        told = (
+            "minutes", "n_img", "images_per_second", "parameters", "flops_per_image", "device",
+            "specialists",
+        )  # fmt: skip
+        results["fit"] = {key: fitted[key] for key in told if key in fitted}
     if primary is None or opponent is None:
         results["verdict"] = asdict(_nothing_to_compare(primary))
         return results

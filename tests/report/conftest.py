@@ -135,6 +135,7 @@ def make_results(
             "n_img": 276000,
             "images_per_second": 270.0,
             "parameters": 1060000,
+            "flops_per_image": 121900000,
             "specialists": [
                 {
                     "class_name": names[-1],
