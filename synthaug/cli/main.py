@@ -127,6 +127,16 @@ def generate(
     sampler: Annotated[str | None, typer.Option(help="ddpm, ddim or dpmpp_2m.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     cfg_scale: Annotated[float | None, typer.Option(min=0, help="Guidance; 1 is off.")] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            help="sample, variation or interpolate; or class=mode,...; default: the plan."
+        ),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(help="Noise put on real images to vary or mix them, above 0; 1 is all."),
+    ] = None,
     run: RunOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -144,6 +154,8 @@ def generate(
             sampler=sampler,
             steps=steps,
             cfg_scale=cfg_scale,
+            mode=mode,
+            strength=strength,
             device=device,
         )
         result = run_generate(request, terminal)

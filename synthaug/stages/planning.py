@@ -69,6 +69,8 @@ class FitPlan:
                     "minority": bool(b.minority[k]),
                     "n_new": int(b.n_new[k]),
                     "reason": b.reason[k],
+                    "mode": b.mode[k],
+                    "mode_reason": b.mode_reason[k],
                 }
                 for k in range(len(b.class_names))
             ],
