@@ -108,6 +108,12 @@ def print_generate(terminal: Terminal, result: dict[str, Any]) -> None:
     terminal.say("next: synthaug evaluate")
 
 
+def print_picture(terminal: Terminal, result: dict[str, Any]) -> None:
+    """Where the picture of `show` is and how to read it."""
+    terminal.payload(f"picture: {result['path']}")
+    terminal.payload(result["reading"])
+
+
 def print_results(terminal: Terminal, results: dict[str, Any]) -> None:
     """The tables and the verdict of `evaluate`."""
     arms = arms_table(results)
