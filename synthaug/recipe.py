@@ -97,6 +97,9 @@ class SamplingSection(Section):
     sampler: Literal["ddpm", "ddim", "dpmpp_2m"] = "ddim"
     steps: int = Field(20, ge=1)
     cfg_scale: float = Field(1.0, ge=0, description="1 is off")
+    strength: float = Field(
+        0.6, gt=0, le=1, description="noise put on real images to vary or mix them; 1 is all"
+    )
     batch_size: int = Field(128, ge=1)
 
 

@@ -1,10 +1,11 @@
 """The balance plan: how many images each class has, should have and will get, and why."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from synthaug.balance.groups import imbalance_ratio, minority_classes, shot_groups
+from synthaug.balance.modes import MODES, Modes, choose_mode, mode_in_use, mode_reason
 from synthaug.balance.strategy import Strategy, check_target, parse_strategy, target_counts
 from synthaug.errors import DataError, UsageError
 
@@ -24,6 +25,7 @@ class BalancePlan:
         target: final number of images, real and synthetic together.
         strategy: as the user gave it; only a record once the plan exists.
         minority_below: a class with fewer than this times the largest count is a minority.
+        mode: how images of each class are drawn, see `balance.modes`; empty means by the counts.
     """
 
     class_names: tuple[str, ...]
@@ -31,6 +33,7 @@ class BalancePlan:
     target: tuple[int, ...]
     strategy: str | int | dict[str, int] = "auto"
     minority_below: float = 0.5
+    mode: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the plan as a whole.
@@ -60,6 +63,9 @@ class BalancePlan:
                     remedy="add images of the class or remove its folder",
                 )
             check_target(name, count, target)
+        if not self.mode:
+            object.__setattr__(self, "mode", tuple(choose_mode(count) for count in self.counts))
+        assert len(self.mode) == len(self.counts) and set(self.mode) <= set(MODES)
 
     @property
     def n_new(self) -> tuple[int, ...]:
@@ -95,6 +101,16 @@ class BalancePlan:
         )
 
     @property
+    def mode_in_use(self) -> tuple[str, ...]:
+        """What each mode comes to: a class of one image is varied where pairs were asked for."""
+        return tuple(map(mode_in_use, self.counts, self.mode))
+
+    @property
+    def mode_reason(self) -> tuple[str, ...]:
+        """Why a class is drawn the way it is, in words with its numbers."""
+        return tuple(map(mode_reason, self.counts, self.mode))
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What the user should know about the plan as a whole."""
         notices = []
@@ -111,7 +127,10 @@ class BalancePlan:
         return tuple(notices)
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict for a person to read and edit: change ``target`` (and drop ``n_new``)."""
+        """A plain dict for a person to read and edit.
+
+        ``target`` (then drop ``n_new``) and ``mode`` may be changed; the rest is explanation.
+        """
         classes = zip(
             self.class_names,
             self.counts,
@@ -120,9 +139,14 @@ class BalancePlan:
             self.group,
             self.minority,
             self.reason,
+            self.mode,
+            self.mode_reason,
             strict=True,
         )
-        keys = ("name", "train_images", "target", "n_new", "group", "minority", "reason")
+        keys = (
+            "name", "train_images", "target", "n_new", "group", "minority", "reason",
+            "mode", "mode_reason",
+        )  # fmt: skip
         return {
             "strategy": self.strategy,
             "minority_below": self.minority_below,
@@ -135,7 +159,8 @@ class BalancePlan:
     def from_json(cls, data: Mapping[str, Any]) -> "BalancePlan":
         """Read a plan back, perhaps edited: each class needs its name, train_images and target.
 
-        ``n_new`` may be left out; what else follows from these numbers is worked out again.
+        ``n_new`` and ``mode`` may be left out; what else follows from these numbers is worked out
+        again.
 
         Raises:
             DataError: when the edit is wrong, naming the class and its numbers.
@@ -152,12 +177,20 @@ class BalancePlan:
             raise DataError("the plan has no list of classes", remedy="write the plan again")
         rows = [_read_class(entry) for entry in classes]
         return cls(
-            class_names=tuple(name for name, _, _ in rows),
-            counts=tuple(count for _, count, _ in rows),
-            target=tuple(target for _, _, target in rows),
+            class_names=tuple(name for name, _, _, _ in rows),
+            counts=tuple(count for _, count, _, _ in rows),
+            target=tuple(target for _, _, target, _ in rows),
             strategy=strategy,
             minority_below=below,
+            mode=tuple(mode for _, _, _, mode in rows),
         )
+
+    def with_modes(self, modes: Modes) -> "BalancePlan":
+        """The plan with the mode of every class changed (a word) or of some (a dict by name)."""
+        if isinstance(modes, str):
+            return replace(self, mode=(modes,) * len(self.counts))
+        pairs = zip(self.class_names, self.mode, strict=True)
+        return replace(self, mode=tuple(modes.get(name, old) for name, old in pairs))
 
     def _reason(self, count: int, target: int) -> str:
         group = shot_groups([count])[0]
@@ -200,8 +233,8 @@ def plan_balance(
     return BalancePlan(names, images, target, kept, minority_below)
 
 
-def _read_class(entry: Any) -> tuple[str, int, int]:
-    """Return name, train images and target of one class of an edited plan."""
+def _read_class(entry: Any) -> tuple[str, int, int, str]:
+    """Return name, train images, target and mode of one class of an edited plan."""
     if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
         raise DataError(f"the plan has a class without a name: {entry!r}")
     name = entry["name"]
@@ -219,4 +252,11 @@ def _read_class(entry: Any) -> tuple[str, int, int]:
             f"{target - count} new ones, but the plan says n_new {entry['n_new']}",
             remedy="change target only and remove n_new from the edited class",
         )
-    return name, count, target
+    # A plan of an earlier version has no modes. A count of 0 is refused by the plan as a whole.
+    mode = entry.get("mode", choose_mode(max(count, 1)))
+    if mode not in MODES:
+        raise DataError(
+            f"class {name!r} has mode {mode!r} in the plan",
+            expected=f"one of {', '.join(MODES)}",
+        )
+    return name, count, target, mode

@@ -73,7 +73,7 @@ def target_counts(
     else:
         by_position = {}
         for name, target in strategy.items():
-            k = _position(name, class_names)
+            k = class_position(name, class_names)
             check_target(name, counts[k], target)
             by_position[k] = target
     labels = np.repeat(np.arange(len(counts)), counts)
@@ -105,7 +105,7 @@ def _parse_targets(text: str, class_names: Sequence[str]) -> dict[str, int]:
                 f"the part {text[position:].strip()!r} of the strategy is not class=number",
                 expected=_EXPECTED,
             )
-        name = class_names[_position(entry["name"], class_names)]
+        name = class_names[class_position(entry["name"], class_names)]
         if name in targets:
             raise UsageError(f"the strategy names class {name!r} twice", remedy="keep one of them")
         targets[name] = _not_negative(int(entry["count"]), f"the target of class {name!r}")
@@ -113,13 +113,18 @@ def _parse_targets(text: str, class_names: Sequence[str]) -> dict[str, int]:
     return targets
 
 
-def _position(name: str, class_names: Sequence[str]) -> int:
+def class_position(name: str, class_names: Sequence[str], named_by: str = "the strategy") -> int:
+    """Where a class that the user named stands in ``class_names``.
+
+    Raises:
+        UsageError: when there is no such class, with the nearest name there is.
+    """
     if name in class_names:
         return list(class_names).index(name)
     folded = {known.casefold(): known for known in class_names}
     near = difflib.get_close_matches(name.casefold(), folded, n=1)
     raise UsageError(
-        f"the strategy names class {name!r}, which the dataset does not have",
+        f"{named_by} names class {name!r}, which the dataset does not have",
         expected=f"one of {', '.join(class_names)}",
         remedy=f"did you mean {folded[near[0]]!r}?" if near else "",
     )

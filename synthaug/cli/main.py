@@ -127,6 +127,16 @@ def generate(
     sampler: Annotated[str | None, typer.Option(help="ddpm, ddim or dpmpp_2m.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     cfg_scale: Annotated[float | None, typer.Option(min=0, help="Guidance; 1 is off.")] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            help="sample, variation or interpolate; or class=mode,...; default: the plan."
+        ),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(help="Noise put on real images to vary or mix them, above 0; 1 is all."),
+    ] = None,
     run: RunOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -144,6 +154,8 @@ def generate(
             sampler=sampler,
             steps=steps,
             cfg_scale=cfg_scale,
+            mode=mode,
+            strength=strength,
             device=device,
         )
         result = run_generate(request, terminal)
@@ -175,6 +187,37 @@ def evaluate(
         request = EvaluateRequest(run=run, arms=arms, seeds=seeds, oracle=oracle, device=device)
         result = run_evaluate(request, terminal)
         print_results(terminal, result)
+        terminal.json(result)
+
+
+@app.command(epilog="Example: synthaug show progressive --class owl --n 4")
+def show(
+    what: Annotated[str, typer.Argument(help="forward, progressive, interpolate or neighbours.")],
+    class_name: Annotated[
+        str | None, typer.Option("--class", help="This class only; default: several or the rarest.")
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", min=1, max=50, help="Images or pairs of each class.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="PNG file; default: pictures/<what>.png in the run folder.")
+    ] = None,
+    run: RunOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Draw what the model does: noising, denoising, mixing, or the nearest train images."""
+    with _command(as_json, debug) as terminal:
+        from synthaug.cli.show import print_picture
+        from synthaug.stages.show import ShowRequest
+        from synthaug.stages.show import show as run_show
+
+        request = ShowRequest(
+            what=what, run=run, class_name=class_name, n=n, out=out, device=device
+        )
+        result = run_show(request, terminal)
+        print_picture(terminal, result)
         terminal.json(result)
 
 

@@ -26,7 +26,7 @@ def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
     )
     rows = tuple(
         Row((Cell(c["name"]), Cell(str(c["train"])), Cell(str(c["test"])), Cell(c["group"]),
-             Cell(str(c["n_new"])), Cell(c["reason"])), "primary" if c["minority"] else "")
+             Cell(str(c["n_new"])), Cell(_why(c))), "primary" if c["minority"] else "")
         for c in plan["classes"]
     )  # fmt: skip
     columns = (
@@ -62,6 +62,11 @@ def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
         terminal.warn(notice)
 
 
+def _why(entry: dict[str, Any]) -> str:
+    """Why a class gets its images and, if it gets any, how they are drawn."""
+    return f"{entry['reason']}; {entry['mode_reason']}" if entry["n_new"] else str(entry["reason"])
+
+
 def print_fit(terminal: Terminal, result: dict[str, Any]) -> None:
     """What `fit` did."""
     terminal.payload(
@@ -86,6 +91,15 @@ def print_generate(terminal: Terminal, result: dict[str, Any]) -> None:
             f"guidance {result['cfg_scale']:g}: {result['images_per_second']:.0f} "
             f"sampling images/s on {result['device']}"
         )
+    partial: dict[str, list[str]] = {}
+    for name, how in result["modes"].items():
+        if how["mode"] != "sample":
+            partial.setdefault(how["mode"], []).append(name)
+    for mode, names in partial.items():
+        start = "single real images" if mode == "variation" else "pairs of real images"
+        terminal.payload(
+            f"{mode}, from {start} at noise strength {result['strength']:g}: {', '.join(names)}"
+        )
     for reason, n in result["rejected"].items():
         terminal.warn(f"{n} images rejected and drawn again: {reason}")
     for name, n in result["shortfall"].items():
@@ -93,6 +107,12 @@ def print_generate(terminal: Terminal, result: dict[str, Any]) -> None:
     terminal.payload(f"balanced folder to train on: {result['balanced']}")
     terminal.payload(f"provenance of every file: {result['manifest']}")
     terminal.say("next: synthaug evaluate")
+
+
+def print_picture(terminal: Terminal, result: dict[str, Any]) -> None:
+    """Where the picture of `show` is and how to read it."""
+    terminal.payload(f"picture: {result['path']}")
+    terminal.payload(result["reading"])
 
 
 def print_results(terminal: Terminal, results: dict[str, Any]) -> None:

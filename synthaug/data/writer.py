@@ -55,6 +55,10 @@ class Provenance:
         steps: sampler steps.
         nfe: network evaluations for this image.
         cfg_scale: guidance scale, 1 when off.
+        mode: "sample" from pure noise, "variation" of a train image or "interpolate" between two.
+        strength: share of the noise that was put on the train images, in (0, 1].
+        sources: paths of those train images relative to their dataset.
+        lam: weight of the second of two, "lambda" in the record.
     """
 
     source: str
@@ -69,10 +73,16 @@ class Provenance:
     steps: int | None = None
     nfe: int | None = None
     cfg_scale: float | None = None
+    mode: str | None = None
+    strength: float | None = None
+    sources: tuple[str, ...] | None = None
+    lam: float | None = None
 
     def to_record(self) -> dict[str, Any]:
         """The fields that are set, ready for JSON."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        names = {"lam": "lambda"}  # a word that Python keeps for itself
+        record = {names.get(key, key): value for key, value in asdict(self).items()}
+        return {key: value for key, value in record.items() if value is not None}
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

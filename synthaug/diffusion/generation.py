@@ -9,6 +9,7 @@ from torch import Tensor
 
 from synthaug.diffusion.denoiser import Denoiser, to_uint8
 from synthaug.diffusion.noise import ImageNoise
+from synthaug.diffusion.partial import PartialStart, partial_timesteps
 from synthaug.diffusion.samplers import SAMPLERS, spaced_timesteps
 from synthaug.errors import UsageError
 
@@ -46,25 +47,34 @@ def generate_images(
     steps: int = 20,
     cfg_scale: float = 1.0,
     batch_size: int = 128,
+    start: PartialStart | None = None,
 ) -> Iterator[SampleBatch]:
     """Yield the images of `labels` int64 [N] and `seeds` int64 [N] in order.
 
+    They are drawn from pure noise, or from the N real images of `start` at partial noise.
+
     The same seeds at the same batch size give the same pixels; at another batch size they agree
-    to floating-point error. Raises `UsageError` as `check_sampling` does.
+    to floating-point error. Raises `UsageError` as `check_sampling` and
+    `partial_timesteps` do.
     """
     check_sampling(sampler, steps, denoiser.schedule.T)
     device = denoiser.device
     timesteps = spaced_timesteps(denoiser.schedule.T, steps)
+    if start is not None:
+        timesteps = partial_timesteps(timesteps, start.strength, denoiser.schedule.T)
     denoiser.network.eval()
-    for start in range(0, len(labels), batch_size):
-        batch = slice(start, start + batch_size)
+    for position in range(0, len(labels), batch_size):
+        batch = slice(position, position + batch_size)
         y = torch.from_numpy(labels[batch]).to(device)
         noise = ImageNoise(seeds[batch], denoiser.image_shape, device)
 
         def denoise(x_t: Tensor, t: int, y: Tensor = y) -> Tensor:
             return denoiser.denoise(x_t, t, y, cfg_scale)
 
-        x_0 = SAMPLERS[sampler](denoise, noise(), denoiser.schedule, timesteps, noise)
+        x = noise()
+        if start is not None:
+            x = start.part(batch).encode(timesteps[0], x, denoiser.schedule)
+        x_0 = SAMPLERS[sampler](denoise, x, denoiser.schedule, timesteps, noise)
         finite = torch.isfinite(x_0).flatten(1).all(dim=1)
         x_0[~finite] = -1.0
         yield SampleBatch(
@@ -72,5 +82,5 @@ def generate_images(
             labels=labels[batch],
             seeds=seeds[batch],
             finite=finite.cpu().numpy(),
-            nfe=steps * (1 if cfg_scale == 1.0 else 2),
+            nfe=len(timesteps) * (1 if cfg_scale == 1.0 else 2),
         )

@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_SOURCES = 1
+"""Sets the stream that chooses source images apart from any other that a seed may begin."""
+
 
 def step_generator(seed: int, step: int) -> torch.Generator:
     """A CPU generator for everything that one optimiser step draws."""
@@ -23,6 +26,22 @@ def image_seeds(seed: int, label: int, first: int, n: int) -> np.ndarray:
         for i in range(first, first + n)
     ]
     return np.array(draws, dtype=np.int64)
+
+
+def source_draws(seeds: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which of `n` >= 1 real images each image starts from: (first, second, lambda), each [N].
+
+    `first` and `second` are int64 in 0..n-1 and differ if n > 1; lambda is float64 in [0, 1).
+    Like the noise they depend on the image's own seed only, and on no draw of that noise.
+    """
+    first, second = np.empty(len(seeds), np.int64), np.empty(len(seeds), np.int64)
+    lam = np.empty(len(seeds))
+    for i, seed in enumerate(seeds):
+        words = np.random.default_rng(np.random.SeedSequence([int(seed), _SOURCES]))
+        first[i] = words.integers(n)
+        second[i] = (first[i] + words.integers(1, n)) % n if n > 1 else first[i]
+        lam[i] = words.random()
+    return first, second, lam
 
 
 class ImageNoise:

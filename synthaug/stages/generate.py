@@ -1,30 +1,27 @@
 """`generate`: from denoisers and a plan to a balanced folder with the provenance of every file."""
 
-import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from synthaug.balance.modes import parse_modes
 from synthaug.balance.plan import BalancePlan, plan_balance
-from synthaug.data.names import folder_names
 from synthaug.data.writer import Provenance, write_balanced
-from synthaug.diffusion.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
-from synthaug.diffusion.generation import check_sampling, generate_images
-from synthaug.diffusion.noise import image_seeds
-from synthaug.errors import DataError, DivergedError, UsageError
+from synthaug.diffusion.generation import check_sampling
+from synthaug.diffusion.partial import partial_timesteps
+from synthaug.diffusion.samplers import spaced_timesteps
+from synthaug.errors import DataError
 from synthaug.recipe import SamplingSection
+from synthaug.stages.candidates import Candidates, ClassSamples, SourceImages
 from synthaug.stages.dataset import Dataset, load_dataset
 from synthaug.stages.device import describe_device, resolve_device
-from synthaug.stages.progress import Progress, Silent, Task
+from synthaug.stages.networks import Networks
+from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.run_dir import RunDir, open_run, read_recipe, utc_now
-from synthaug.stages.signals import StopFlag, stop_flag
-
-REDRAWS = 1.0
-"""A class may draw this many times its quota again in place of rejected images."""
-FLAT_RANGE = 2
+from synthaug.stages.signals import stop_flag
 
 
 @dataclass(frozen=True)
@@ -36,17 +33,9 @@ class GenerateRequest:
     sampler: str | None = None
     steps: int | None = None
     cfg_scale: float | None = None
+    mode: str | None = None
+    strength: float | None = None
     device: str = "auto"
-
-
-@dataclass(frozen=True)
-class ClassSamples:
-    """Accepted images of one class: uint8 [n, C, H, W], seeds int64 [n], and how many were not."""
-
-    images: np.ndarray
-    seeds: np.ndarray
-    rejected: dict[str, int]
-    seconds: float
 
 
 def generate(request: GenerateRequest, progress: Progress | None = None) -> dict[str, Any]:
@@ -61,14 +50,20 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> dict
     with run.locked(), stop_flag() as stop:
         recipe = read_recipe(run)
         dataset = load_dataset(run)
-        changes = {f: getattr(request, f) for f in ("sampler", "steps", "cfg_scale")}
+        changes = {f: getattr(request, f) for f in ("sampler", "steps", "cfg_scale", "strength")}
         sampling = recipe.sampling.model_copy(
             update={name: value for name, value in changes.items() if value is not None}
         )
         check_sampling(sampling.sampler, sampling.steps, recipe.diffusion.T)
         plan = _plan(run, dataset, request)
-        session = _Session(run, dataset, plan, sampling, recipe.seed, device, progress, stop)
-        return session.generate()
+        if any(n and m != "sample" for n, m in zip(plan.n_new, plan.mode_in_use, strict=True)):
+            steps = spaced_timesteps(recipe.diffusion.T, sampling.steps)
+            partial_timesteps(steps, sampling.strength, recipe.diffusion.T)
+        if request.balance is not None or request.mode is not None:
+            run.write_json("plan.json", plan.to_json())
+        networks = Networks(run, dataset, device, progress)
+        candidates = Candidates(run, dataset, sampling, recipe.seed, stop)
+        return _Session(run, dataset, plan, sampling, networks, candidates, progress).generate()
 
 
 @dataclass
@@ -79,34 +74,35 @@ class _Session:
     dataset: Dataset
     plan: BalancePlan
     sampling: SamplingSection
-    seed: int
-    device: torch.device
+    networks: Networks
+    candidates: Candidates
     progress: Progress
-    stop: StopFlag
-    loaded: dict[Path, Checkpoint] = field(default_factory=dict)
 
     def generate(self) -> dict[str, Any]:
-        names, n_new = self.plan.class_names, self.plan.n_new
-        checkpoints = {k: self._checkpoint(k) for k, n in enumerate(n_new) if n}
+        names, n_new, modes = self.plan.class_names, self.plan.n_new, self.plan.mode_in_use
+        checkpoints = {k: self.networks.of_class(names[k]) for k, n in enumerate(n_new) if n}
+        for k in checkpoints:
+            if modes[k] != self.plan.mode[k]:
+                self.progress.warn(f"class {names[k]!r} is {self.plan.mode_reason[k]}")
         drawn: dict[int, ClassSamples] = {}
         with self.progress.task("sampling", self.plan.total_new, "images") as task:
             for k, (checkpoint, _) in checkpoints.items():
-                drawn[k] = self._class_samples(k, n_new[k], checkpoint, task)
+                drawn[k] = self.candidates.of_class(k, n_new[k], modes[k], checkpoint, task)
         synthetic_labels = np.repeat(list(drawn), [len(s.seeds) for s in drawn.values()])
-        provenance = [
-            Provenance(
+        provenance = []
+        for k, samples in drawn.items():
+            checkpoint, denoiser = checkpoints[k]
+            common = Provenance(
                 "synthetic",
-                checkpoint=checkpoints[k][0].sha256,
-                denoiser=checkpoints[k][1],
-                seed=int(seed),
+                checkpoint=checkpoint.sha256,
+                denoiser=denoiser,
                 sampler=self.sampling.sampler,
                 steps=self.sampling.steps,
-                nfe=self._nfe,
+                nfe=samples.nfe,
                 cfg_scale=self.sampling.cfg_scale,
+                mode=modes[k],
             )
-            for k, samples in drawn.items()
-            for seed in samples.seeds
-        ]
+            provenance += self._origins(k, samples, common)
         real_images, real_labels = self.dataset.train
         shape = (0, *real_images.shape[1:])
         images = np.concatenate([np.empty(shape, np.uint8), *(s.images for s in drawn.values())])
@@ -126,7 +122,7 @@ class _Session:
             "balanced": str(self.run / "balanced"),
             "synthetic": str(self.run / "synthetic"),
             "manifest": str(self.run / "synthaug_manifest.jsonl"),
-            "device": describe_device(self.device),
+            "device": describe_device(self.networks.device),
             "strategy": self.plan.strategy,
             "n": int(counts.sum()),
             "counts": {name: int(n) for name, n in zip(names, counts, strict=True)},
@@ -138,110 +134,38 @@ class _Session:
             "checkpoints": {names[k]: c.sha256 for k, (c, _) in checkpoints.items()},
             "sampler": self.sampling.sampler,
             "steps": self.sampling.steps,
-            "nfe": self._nfe,
+            "nfe": _mean_nfe(drawn.values()),
             "cfg_scale": self.sampling.cfg_scale,
+            "strength": self.sampling.strength,
+            "modes": {
+                names[k]: {
+                    "mode": modes[k],
+                    "nfe": samples.nfe,
+                    "reason": self.plan.mode_reason[k],
+                }
+                for k, samples in drawn.items()
+            },
             "seconds": round(seconds, 1),
             "images_per_second": round(counts.sum() / seconds, 1) if seconds else None,
         }
         self.run.write_json("generate.json", summary)
         return summary
 
-    @property
-    def _nfe(self) -> int:
-        return self.sampling.steps * (1 if self.sampling.cfg_scale == 1.0 else 2)
-
-    def _checkpoint(self, k: int) -> tuple[Checkpoint, str]:
-        """The specialist of class k if `fit` kept one, else the base."""
-        name = self.plan.class_names[k]
-        folder = folder_names(self.dataset.class_names)[name]
-        own = newest_checkpoint(self.run / "specialists" / folder)
-        base = newest_checkpoint(self.run / "base")
-        found = own or base
-        if found is None:
-            raise UsageError(
-                f"run {self.run.path} has no network for class {name!r}",
-                remedy="run `synthaug fit` first; after --from-scratch, ask for images "
-                "of the classes it trained only",
-            )
-        checkpoint = self.loaded.get(found)
-        if checkpoint is None:
-            checkpoint = self.loaded[found] = load_checkpoint(found, self.device)
-            if not checkpoint.meta["complete"]:
-                self.progress.warn(
-                    f"{found} comes from a fit that was stopped: its images may be poor"
-                )
-        return checkpoint, "specialist" if own else "base"
-
-    def _class_samples(self, k: int, n: int, checkpoint: Checkpoint, task: Task) -> ClassSamples:
-        """Draw n acceptable images of class k, or take them from an earlier, stopped generate."""
-        folder = folder_names(self.dataset.class_names)[self.plan.class_names[k]]
-        file = f"candidates/{folder}.npz"
-        key = (
-            f"{checkpoint.sha256} {self.sampling.sampler} {self.sampling.steps} "
-            f"{self.sampling.cfg_scale} {self.sampling.batch_size} {self.seed} {n}"
-        )
-        kept = self.run.read_arrays(file)
-        if kept is not None and str(kept["key"]) == key:
-            task.advance(n, f"{self.plan.class_names[k]}: drawn before")
-            names, numbers = kept["reasons"].tolist(), kept["rejected"].tolist()
-            rejected = dict(zip(names, numbers, strict=True))
-            return ClassSamples(kept["images"], kept["seeds"], rejected, float(kept["seconds"]))
-        samples = self._draw(k, n, checkpoint, task)
-        self.run.write_arrays(
-            file,
-            key=np.array(key),
-            images=samples.images,
-            seeds=samples.seeds,
-            reasons=np.array(list(samples.rejected), dtype=np.str_),
-            rejected=np.array(list(samples.rejected.values()), dtype=np.int64),
-            seconds=np.array(samples.seconds),
-        )
-        return samples
-
-    def _draw(self, k: int, n: int, checkpoint: Checkpoint, task: Task) -> ClassSamples:
-        name = self.plan.class_names[k]
-        own = self.dataset.train[0][self.dataset.train[1] == k]
-        flat_is_normal = bool((np.ptp(own.reshape(len(own), -1), axis=1) <= FLAT_RANGE).any())
-        images: list[np.ndarray] = []
-        seeds: list[np.ndarray] = []
-        rejected: dict[str, int] = {}
-        tried = accepted = 0
-        started = time.perf_counter()
-        while accepted < n and tried < n * (1 + REDRAWS):
-            want = int(min(n - accepted, n * (1 + REDRAWS) - tried))
-            batch_seeds = image_seeds(self.seed, k, tried, want)
-            tried += want
-            for batch in generate_images(
-                checkpoint.denoiser,
-                np.full(want, k, dtype=np.int64),
-                batch_seeds,
-                sampler=self.sampling.sampler,
-                steps=self.sampling.steps,
-                cfg_scale=self.sampling.cfg_scale,
-                batch_size=self.sampling.batch_size,
-            ):
-                flat = np.ptp(batch.images.reshape(len(batch.seeds), -1), axis=1) <= FLAT_RANGE
-                flat &= batch.finite & (not flat_is_normal)
-                for reason, bad in (("not finite", ~batch.finite), ("one flat colour", flat)):
-                    if bad.any():
-                        rejected[reason] = rejected.get(reason, 0) + int(bad.sum())
-                good = batch.finite & ~flat
-                images.append(batch.images[good])
-                seeds.append(batch.seeds[good])
-                accepted += int(good.sum())
-                task.advance(int(good.sum()), name)
-                self.stop.check("finished classes are kept; run `synthaug generate` again to go on")
-        if accepted < n / 2:
-            raise DivergedError(
-                f"{tried - accepted} of {tried} images of class {name!r} are unusable ({rejected})",
-                remedy="train longer, or lower diffusion.learning_rate",
-            )
-        seconds = time.perf_counter() - started
-        return ClassSamples(np.concatenate(images), np.concatenate(seeds), rejected, seconds)
+    def _origins(self, k: int, samples: ClassSamples, common: Provenance) -> list[Provenance]:
+        """The provenance of every image of class k: what they have in common, seed and sources."""
+        sources = SourceImages.of(self.dataset, k, self.plan.mode_in_use[k], samples.seeds)
+        origins = []
+        for i, seed in enumerate(samples.seeds):
+            origin = replace(common, seed=int(seed))
+            if sources is not None:
+                paths, lam = sources.origin(self.dataset, i)
+                origin = replace(origin, strength=self.sampling.strength, sources=paths, lam=lam)
+            origins.append(origin)
+        return origins
 
 
 def _plan(run: RunDir, dataset: Dataset, request: GenerateRequest) -> BalancePlan:
-    """The plan in the run folder, or a new one for `--balance`, which then replaces it."""
+    """The plan in the run folder with what `--balance` and `--mode` change in it."""
     try:
         plan = BalancePlan.from_json(run.read_json("plan.json"))
     except DataError as error:
@@ -255,14 +179,25 @@ def _plan(run: RunDir, dataset: Dataset, request: GenerateRequest) -> BalancePla
         raise DataError(
             f"{run / 'plan.json'} has train images {planned}",
             expected=f"the dataset's: {known}",
-            remedy="undo the edit; only `target` may be changed",
+            remedy="undo the edit; only `target` and `mode` may be changed",
         )
     if request.balance is not None:
-        plan = plan_balance(
+        balanced = plan_balance(
             plan.class_names, counts, request.balance, minority_below=plan.minority_below
         )
-        run.write_json("plan.json", plan.to_json())
+        plan = replace(balanced, mode=plan.mode)
+    if request.mode is not None:
+        plan = plan.with_modes(parse_modes(request.mode, plan.class_names))
     return plan
+
+
+def _mean_nfe(drawn: Iterable[ClassSamples]) -> float | None:
+    """Network evaluations of an image, averaged over all of them; a whole number where it is."""
+    evaluations = [(s.nfe * len(s.seeds), len(s.seeds)) for s in drawn]
+    total, n = (sum(column) for column in zip(*evaluations, strict=True)) if evaluations else (0, 0)
+    if not n:
+        return None
+    return total // n if total % n == 0 else round(total / n, 2)
 
 
 def _summed(parts: Any) -> dict[str, int]:

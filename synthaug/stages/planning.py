@@ -13,6 +13,8 @@ from synthaug.balance.plan import BalancePlan, plan_balance
 from synthaug.diffusion.augment import VECTOR_SIZE
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.generation import check_sampling, generate_images
+from synthaug.diffusion.partial import partial_timesteps
+from synthaug.diffusion.samplers import spaced_timesteps
 from synthaug.diffusion.schedule import make_schedule
 from synthaug.diffusion.training import TrainingOptions, make_ema, train_denoiser
 from synthaug.diffusion.unet import (
@@ -76,6 +78,8 @@ class FitPlan:
                     "minority": bool(b.minority[k]),
                     "n_new": int(b.n_new[k]),
                     "reason": b.reason[k],
+                    "mode": b.mode[k],
+                    "mode_reason": b.mode_reason[k],
                 }
                 for k in range(len(b.class_names))
             ],
@@ -226,11 +230,28 @@ def plan_fit(
         specialist_steps=each,
         base_seconds=base_steps * section.batch_size / train_rate,
         fit_seconds=total * section.batch_size / train_rate,
-        generate_seconds=balance.total_new * nfe / sample_rate,
+        generate_seconds=_expected_evaluations(balance, recipe) / sample_rate,
         evaluate_seconds=n_images
         * recipe.evaluation.batch_size
         / _measure_classifier(dataset, recipe, device),
     )
+
+
+def _expected_evaluations(balance: BalancePlan, recipe: Recipe) -> int:
+    """Network evaluations of `generate`: the partial modes need fewer of them for an image.
+
+    Raises `UsageError` for a strength that leaves such a class no sampling step.
+    """
+    sampling, T = recipe.sampling, recipe.diffusion.T
+    timesteps = spaced_timesteps(T, sampling.steps)
+    total = 0
+    for n_new, mode in zip(balance.n_new, balance.mode_in_use, strict=True):
+        if n_new:
+            left = timesteps
+            if mode != "sample":
+                left = partial_timesteps(timesteps, sampling.strength, T)
+            total += n_new * len(left) * (1 if sampling.cfg_scale == 1.0 else 2)
+    return total
 
 
 def _measure_denoiser(denoiser: Denoiser, dataset: Dataset, recipe: Recipe) -> tuple[float, float]:

@@ -11,6 +11,8 @@ from PIL import Image
 
 from synthaug.diffusion.checkpoint import load_checkpoint, newest_checkpoint
 from synthaug.diffusion.generation import generate_images
+from synthaug.diffusion.partial import PartialStart
+from synthaug.diffusion.samplers import SAMPLERS
 from synthaug.stages.device import resolve_device
 
 TRAIN = [40, 31, 24, 19, 14, 11, 9, 7, 5, 4]
@@ -44,8 +46,11 @@ def test_every_synthetic_file_has_its_provenance(smoke):
         assert line["checkpoint"] == sha256
         assert line["denoiser"] == "base"
         assert line["class_name"] == line["file"].split("/")[1]
-        assert (line["sampler"], line["steps"], line["nfe"]) == ("ddim", 3, 3)
-        assert line["cfg_scale"] == 1.0
+        assert (line["sampler"], line["steps"], line["cfg_scale"]) == ("ddim", 3, 1.0)
+        # Of the steps 999, 666 and 332 only the last lies below the default strength of 0.6.
+        large = TRAIN[int(line["class_name"])] >= 20
+        assert (line["mode"], line["nfe"]) == (("sample", 3) if large else ("variation", 1))
+        assert ("sources" in line) == ("strength" in line) == (not large)
         assert isinstance(line["seed"], int)
     seeds = [x["seed"] for x in made if x["file"].startswith("synthetic/")]
     assert len(set(seeds)) == len(seeds)
@@ -64,8 +69,11 @@ def test_every_real_file_names_its_original(smoke):
 def test_an_image_can_be_made_again_from_its_line(smoke):
     line = [x for x in smoke.manifest() if x["file"].startswith("synthetic/7/")][5]
     checkpoint = load_checkpoint(newest_checkpoint(smoke.path / "base"), resolve_device("cpu"))
+    (source,) = line["sources"]
+    with Image.open(smoke.dataset / source) as image:
+        start = PartialStart(np.array(image)[None, None], line["strength"])
     (batch,) = generate_images(
-        checkpoint.denoiser, np.array([7]), np.array([line["seed"]]),
+        checkpoint.denoiser, np.array([7]), np.array([line["seed"]]), start=start,
         sampler=line["sampler"], steps=line["steps"], cfg_scale=line["cfg_scale"],
     )  # fmt: skip
     with Image.open(smoke.path / line["file"]) as image:
@@ -157,12 +165,12 @@ def test_a_wrong_edit_of_the_plan_is_told_with_the_file(
     assert str(copied_run / "plan.json") in refused.fault
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_samplers_and_guidance_are_recorded(cli, copied_run: Path, manifest_of, sampler: str):
     before = files_of(copied_run)
     told = cli(
         "generate", "--balance", "3=25,9=8", "--sampler", sampler, "--steps", "4",
-        "--cfg-scale", "2", "--run", copied_run, "--json",
+        "--cfg-scale", "2", "--mode", "sample", "--run", copied_run, "--json",
     ).ok().json  # fmt: skip
     assert (told["sampler"], told["steps"], told["nfe"], told["cfg_scale"]) == (sampler, 4, 8, 2.0)
     made = [x for x in manifest_of(copied_run) if x["source"] == "synthetic"]

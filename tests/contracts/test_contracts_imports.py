@@ -14,7 +14,7 @@ import synthaug
 PROJECT = Path(synthaug.__file__).parent.parent
 LAYERS = "cli -> stages -> recipe -> independent parts -> errors"
 TERMINAL = "only cli sees typer and rich"
-TORCH_FREE = "recipe, data, balance, report and errors import no torch"
+TORCH_FREE = "recipe, data, balance, selection, report and errors import no torch"
 READERS = "the parts do not know the recipe"
 
 PLANTED = [
@@ -23,11 +23,13 @@ PLANTED = [
     ("evaluation/arms.py", "from synthaug.diffusion.schedule import make_schedule", LAYERS),
     ("diffusion/training.py", "from synthaug.data.index import ImageIndex", LAYERS),
     ("report/render.py", "from synthaug.balance.plan import BalancePlan", LAYERS),
+    ("selection/memorisation.py", "import synthaug.data.pixels", LAYERS),
     ("errors.py", "from synthaug.balance.groups import shot_groups", LAYERS),
     ("stages/progress.py", "import typer", TERMINAL),
     ("data/index.py", "from rich.console import Console", TERMINAL),
     ("report/tables.py", "import torch", TORCH_FREE),
     ("balance/groups.py", "from diffusers import UNet2DModel", TORCH_FREE),
+    ("selection/memorisation.py", "import torch", TORCH_FREE),
     ("recipe.py", "import torch.nn", TORCH_FREE),
     ("diffusion/unet.py", "from synthaug.recipe import Recipe", READERS),
     ("evaluation/arms.py", "def late():\n    from synthaug.recipe import Recipe", READERS),
@@ -124,7 +126,11 @@ def test_help_is_light():
 
 
 @pytest.mark.parametrize(
-    "modules", ["synthaug.recipe, synthaug.errors, synthaug.balance.plan, synthaug.data.writer"]
+    "modules",
+    [
+        "synthaug.recipe, synthaug.errors, synthaug.balance.plan, synthaug.data.writer, "
+        "synthaug.selection.memorisation"
+    ],
 )
 def test_torch_free_parts_load_no_torch(modules: str):
     assert not loaded_after(f"import {modules}") & {"torch", "diffusers", "matplotlib"}

@@ -1,11 +1,13 @@
 """Nothing that learns or is kept sees a test image."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from synthaug.diffusion.partial import PartialStart
 from synthaug.evaluation.arms import DATA_SIDES
 from synthaug.recipe import load_recipe
 from synthaug.stages import fit as fit_stage
@@ -49,6 +51,13 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
         monkeypatch.setattr(module, "train_denoiser", wrapped)
     judged = spy.around("judged", fit_stage.judge_specialist)
     monkeypatch.setattr(fit_stage, "judge_specialist", judged)
+    encode = PartialStart.encode
+
+    def encoded(start, *args):
+        spy.note("source", start.first, start.second)
+        return encode(start, *args)
+
+    monkeypatch.setattr(PartialStart, "encode", encoded)
     for name, side in list(DATA_SIDES.items()):
 
         def noted(material, side=side):
@@ -85,12 +94,14 @@ def test_a_test_image_reaches_nothing_that_learns(
 
     result = fit(FitRequest(root, recipe, run=run, per_class=True, device="cpu"))
     assert [s["class_name"] for s in result["specialists"]]
-    generate(GenerateRequest(run=run, device="cpu"))
+    for mode in ("variation", "interpolate"):  # for class a too, which has the most images
+        generate(GenerateRequest(run=run, balance="60", mode=mode, device="cpu"))
+    generate(GenerateRequest(run=run, balance="auto", device="cpu"))
     extra = write_images("extra", a=3)
     arms = ",".join(sorted(DATA_SIDES))
     evaluate(EvaluateRequest(run=run, arms=arms, seeds=1, oracle=extra, device="cpu"))
 
-    assert set(spy.seen) == {"denoiser", "judged", "classifier"}
+    assert set(spy.seen) == {"denoiser", "judged", "source", "classifier"}
     for where, arrays in spy.seen.items():
         assert arrays, where
         assert not any(has_constant(images) for images in arrays), where
@@ -99,6 +110,13 @@ def test_a_test_image_reaches_nothing_that_learns(
     for path in written:
         with Image.open(path) as image:
             assert not (np.asarray(image) == CONSTANT).all(), path
+    sources = {
+        source
+        for line in (run / "synthaug_manifest.jsonl").read_text().splitlines()
+        for source in json.loads(line).get("sources", ())
+    }
+    assert sources <= {dataset.paths[i] for i in dataset.splits.train}
+    assert sources
     assert "planted" not in (run / "synthaug_manifest.jsonl").read_text()
 
 
@@ -116,6 +134,7 @@ def test_the_spy_sees_a_train_image(
     Image.fromarray(np.full((8, 8), CONSTANT, np.uint8)).save(root / "train" / "a" / "planted.png")
     run = tmp_path / "run"
     fit(FitRequest(root, load_recipe("smoke"), run=run, device="cpu"))
+    generate(GenerateRequest(run=run, balance="60", mode="variation", device="cpu"))
     evaluate(EvaluateRequest(run=run, arms="real", seeds=1, device="cpu"))
-    for where in ("denoiser", "classifier"):
+    for where in ("denoiser", "source", "classifier"):
         assert any(has_constant(images) for images in spy.seen[where])

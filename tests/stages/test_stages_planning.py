@@ -110,10 +110,24 @@ def test_the_plan_in_json_has_every_class(dataset_of, quick_rates):
 def test_guidance_doubles_the_expected_cost_of_an_image(dataset_of, quick_rates, monkeypatch):
     # The measured speed is pinned: two measurements on a busy machine can differ twofold.
     monkeypatch.setattr(planning, "_measure_denoiser", lambda *args: (100.0, 200.0))
-    plain, guided = (plan(dataset_of(30, 10), f"sampling.cfg_scale={w}") for w in (1, 2))
+    plain, guided = (plan(dataset_of(40, 20), f"sampling.cfg_scale={w}") for w in (1, 2))
     assert plain.sample_rate == 2 * guided.sample_rate
     assert guided.generate_seconds == pytest.approx(20 / guided.sample_rate)
     assert guided.generate_seconds == 2 * plain.generate_seconds
+
+
+def test_variations_are_expected_to_take_the_steps_that_are_left(
+    dataset_of, quick_rates, monkeypatch
+):
+    monkeypatch.setattr(planning, "_measure_denoiser", lambda *args: (100.0, 200.0))
+    told = plan(dataset_of(40, 20, 10), "sampling.strength=0.7")  # two of the three steps
+    assert told.generate_seconds == pytest.approx((20 * 3 + 30 * 2) / 200)
+
+
+def test_a_strength_that_leaves_no_step_is_refused_before_training(dataset_of, quick_rates):
+    plan(dataset_of(40, 20), "sampling.strength=0.1")
+    with pytest.raises(UsageError, match=r"strength 0\.1 leaves none of 3"):
+        plan(dataset_of(40, 19), "sampling.strength=0.1")
 
 
 def test_the_recipe_may_name_the_network():

@@ -1,0 +1,92 @@
+"""How the images of a class are drawn: from noise, or from real train images at partial noise.
+
+A model that saw five images of a class has not learned the class. Starting from those images keeps
+to what is known of it, at the price of less variety.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+
+from synthaug.balance.strategy import class_position
+from synthaug.errors import UsageError
+
+MODES = ("sample", "variation", "interpolate")
+
+# Least number of train images -> mode, the largest first. The one place where this is decided.
+MODE_FROM: tuple[tuple[int, str], ...] = (
+    (20, "sample"),
+    (2, "variation"),
+    (1, "variation"),
+)
+
+_HOW = {
+    "sample": "drawn from pure noise",
+    "variation": "varied from single train images",
+    "interpolate": "mixed from pairs of train images",
+}
+_EXPECTED = f"{', '.join(MODES)}, or class=mode,class=mode"
+
+Modes = str | Mapping[str, str]
+
+
+def choose_mode(count: int) -> str:
+    """The mode of a class with ``count`` >= 1 train images."""
+    return next(mode for least, mode in MODE_FROM if count >= least)
+
+
+def mode_reason(count: int, mode: str) -> str:
+    """Why a class with ``count`` train images gets ``mode``, in words with its numbers."""
+    own = choose_mode(count)
+    images = f"{count} train image{'s' if count != 1 else ''}"
+    if mode == "interpolate" and count < 2:
+        return f"{_HOW['variation']}: asked to interpolate, but {images} cannot make a pair"
+    if mode != own:
+        return f"{_HOW[mode]}, as asked; for {images} it would be {own}"
+    if mode == "sample":
+        return f"{_HOW[mode]}: {images} are enough to learn the class"
+    least = min(n for n, m in MODE_FROM if m == "sample")
+    return f"{_HOW[mode]}: {images}, and it takes {least} to draw from pure noise"
+
+
+def mode_in_use(count: int, mode: str) -> str:
+    """What ``mode`` comes to with ``count`` train images: one image cannot be a pair."""
+    return "variation" if mode == "interpolate" and count < 2 else mode
+
+
+def parse_modes(text: str, class_names: Sequence[str]) -> str | dict[str, str]:
+    """Read ``--mode``: one word for every class ("sample") or words of some ("owl=variation,...").
+
+    Raises:
+        UsageError: for an unknown mode or class, or a class named twice.
+    """
+    if "=" not in text:
+        return check_mode(text)
+    modes: dict[str, str] = {}
+    rest = text.strip()
+    # A class name may hold commas and equals signs, so known names are looked for first.
+    longest_first = sorted(class_names, key=len, reverse=True)
+    known = "|".join(re.escape(name) for name in longest_first)
+    while rest:
+        entry = re.match(rf"(?P<name>{known}|[^=]*?)\s*=\s*(?P<mode>[^,]*),?\s*", rest, re.DOTALL)
+        if entry is None:
+            raise UsageError(f"the part {rest!r} of --mode is not class=mode", expected=_EXPECTED)
+        name = class_names[class_position(entry["name"], class_names, "--mode")]
+        if name in modes:
+            raise UsageError(f"--mode names class {name!r} twice", remedy="keep one of them")
+        modes[name] = check_mode(entry["mode"], f" of class {name!r}")
+        rest = rest[entry.end() :]
+    return modes
+
+
+def check_mode(word: str, where: str = "") -> str:
+    """The mode that ``word`` names, whatever its case. Raises `UsageError` if there is none."""
+    folded = word.strip().lower()
+    if folded in MODES:
+        return folded
+    near = difflib.get_close_matches(folded, MODES, n=1)
+    raise UsageError(
+        f"the mode {word.strip()!r}{where} is not known",
+        expected=f"one of {', '.join(MODES)}",
+        remedy=f"did you mean {near[0]!r}?" if near else "",
+    )

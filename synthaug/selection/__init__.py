@@ -1,0 +1,1 @@
+"""What is worth knowing about synthetic images before they are used (numpy only)."""
