@@ -148,13 +148,19 @@ def fresh_denoiser(
     recipe: Recipe, spec: NetworkSpec, dataset: Dataset, device: torch.device, seed: int
 ) -> Denoiser:
     """An untrained denoiser for the dataset."""
+    section = recipe.diffusion
     return build_denoiser(
         spec,
         image_size=dataset.image_size,
         channels=dataset.channels,
         n_classes=dataset.n_classes,
-        schedule=make_schedule(recipe.diffusion.schedule, recipe.diffusion.T),
-        prediction=recipe.diffusion.prediction,
+        schedule=make_schedule(
+            section.schedule,
+            section.T,
+            beta_start=section.beta_start,
+            beta_end=section.beta_end,
+        ),
+        prediction=section.prediction,
         seed=seed,
         device=device,
     )

@@ -77,6 +77,33 @@ def test_everything_the_network_does_not_know_comes_back(tmp_path, tiny, predict
     torch.testing.assert_close(ours.clamp(-1, 1), step.pred_original_sample, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "config"),
+    [
+        (make_schedule([0.3, 0.01, 1 / 3, 0.1]), {"trained_betas": [0.3, 0.01, 1 / 3, 0.1]}),
+        (
+            make_schedule("linear", 30, beta_start=1e-3, beta_end=0.2),
+            {"beta_schedule": "linear", "beta_start": 1e-3, "beta_end": 0.2},
+        ),
+    ],
+    ids=["given", "linear"],
+)
+def test_any_schedule_comes_back_to_the_last_bit(tmp_path, tiny, schedule, config):
+    save_checkpoint(tmp_path / "c", tiny(schedule=schedule), {})
+    back = load_checkpoint(tmp_path / "c", CPU).denoiser.schedule
+    assert back.name == schedule.name
+    assert torch.equal(back.betas, schedule.betas)
+    written = json.loads((tmp_path / "c" / "scheduler" / "scheduler_config.json").read_text())
+    assert config.items() <= written.items()
+    theirs = DDPMScheduler.from_pretrained(tmp_path / "c" / "scheduler")
+    torch.testing.assert_close(theirs.betas.double(), schedule.betas, atol=1e-7, rtol=0)
+
+
+def test_betas_are_written_only_where_the_name_does_not_give_them(saved):
+    """A checkpoint of version 0.1.0 has no such key; the name alone must go on being enough."""
+    assert "betas" not in json.loads((saved[0] / "denoiser.json").read_text())
+
+
 class _Says(torch.nn.Module):
     """A network of one number for an answer."""
 
