@@ -61,6 +61,11 @@ class DiffusionSection(Section):
     ] = Field("cosine", description="cosine, linear, or the list of all betas")
     beta_start: float = Field(1e-4, gt=0, lt=1, description="first beta of the linear schedule")
     beta_end: float = Field(0.02, gt=0, lt=1, description="last beta of the linear schedule")
+    variance: Literal["beta_tilde", "beta", "learned"] = Field(
+        "beta_tilde", description="of the reverse steps, for the ddpm sampler and the bound"
+    )
+    loss: Literal["simple", "bound", "min_snr"] = "simple"
+    min_snr_gamma: float = Field(5.0, gt=0, description="with loss: min_snr")
     T: int = Field(1000, ge=10, description="steps; with a list of betas, their number")
     channels: tuple[int, ...] | None = Field(
         None, min_length=1, description="UNet channels per level; null: from size and device"

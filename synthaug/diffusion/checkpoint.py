@@ -27,6 +27,7 @@ from synthaug.errors import DataError, DivergedError
 
 FORMAT = 1
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+VARIANCE_NAMES = {"beta_tilde": "fixed_small", "beta": "fixed_large", "learned": "learned_range"}
 DIFFUSERS_NAMES = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
 
 
@@ -66,6 +67,7 @@ def save_checkpoint(folder: Path, denoiser: Denoiser, meta: dict[str, Any]) -> s
         described = {
             "format": FORMAT,
             "prediction": denoiser.prediction,
+            "variance": denoiser.variance,
             "schedule": denoiser.schedule.name,
             "T": denoiser.schedule.T,
             **_betas(denoiser.schedule),
@@ -117,6 +119,7 @@ def load_checkpoint(folder: Path, device: torch.device) -> Checkpoint:
         image_size=described["image_size"],
         channels=described["channels"],
         patch=described["patch"],
+        variance=described.get("variance", "beta_tilde"),  # version 0.1.0 had no other
     )
     return Checkpoint(denoiser, manifest["files"][WEIGHTS]["sha256"], described["meta"])
 
@@ -130,12 +133,12 @@ def newest_checkpoint(parent: Path) -> Path | None:
 
 
 def scheduler_for(denoiser: Denoiser) -> DDPMScheduler:
-    """diffusers' scheduler with the same betas and prediction, for those who load the folder."""
+    """diffusers' scheduler with the same betas, prediction and variance, to load the folder by."""
     return DDPMScheduler(
         num_train_timesteps=denoiser.schedule.T,
         **_diffusers_betas(denoiser.schedule),
         prediction_type=DIFFUSERS_NAMES[denoiser.prediction],
-        variance_type="fixed_small",
+        variance_type=VARIANCE_NAMES[denoiser.variance],
         clip_sample=True,
     )
 

@@ -1,7 +1,8 @@
 """Drawing images from a denoiser, batch by batch, one seed an image."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,7 +10,12 @@ from torch import Tensor
 
 from synthaug.diffusion.denoiser import Denoiser, to_uint8
 from synthaug.diffusion.noise import ImageNoise
-from synthaug.diffusion.samplers import SAMPLERS, spaced_timesteps
+from synthaug.diffusion.samplers import (
+    SAMPLERS,
+    sample_ddpm,
+    sample_ddpm_learned,
+    spaced_timesteps,
+)
 from synthaug.errors import UsageError
 
 
@@ -61,10 +67,9 @@ def generate_images(
         y = torch.from_numpy(labels[batch]).to(device)
         noise = ImageNoise(seeds[batch], denoiser.image_shape, device)
 
-        def denoise(x_t: Tensor, t: int, y: Tensor = y) -> Tensor:
-            return denoiser.denoise(x_t, t, y, cfg_scale)
-
-        x_0 = SAMPLERS[sampler](denoise, noise(), denoiser.schedule, timesteps, noise)
+        x_0 = _sampler(sampler, denoiser, y, cfg_scale)(
+            noise(), denoiser.schedule, timesteps, noise
+        )
         finite = torch.isfinite(x_0).flatten(1).all(dim=1)
         x_0[~finite] = -1.0
         yield SampleBatch(
@@ -74,3 +79,21 @@ def generate_images(
             finite=finite.cpu().numpy(),
             nfe=steps * (1 if cfg_scale == 1.0 else 2),
         )
+
+
+def _sampler(name: str, denoiser: Denoiser, y: Tensor, cfg_scale: float) -> Callable[..., Tensor]:
+    """The sampler with its denoiser in place; `ddpm` takes the variance the denoiser has."""
+
+    def denoise(x_t: Tensor, t: int) -> Tensor:
+        return denoiser.denoise(x_t, t, y, cfg_scale)
+
+    def denoise_both(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        x_0_hat, fraction = denoiser.denoise_both(x_t, t, y, cfg_scale)
+        assert fraction is not None
+        return x_0_hat, fraction
+
+    if name != "ddpm":
+        return partial(SAMPLERS[name], denoise)
+    if denoiser.variance == "learned":
+        return partial(sample_ddpm_learned, denoise_both)
+    return partial(sample_ddpm, denoise, variance=denoiser.variance)

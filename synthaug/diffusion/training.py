@@ -17,6 +17,7 @@ from torch import Tensor
 
 from synthaug.diffusion.denoiser import Denoiser, to_model_range
 from synthaug.diffusion.noise import step_generator
+from synthaug.diffusion.objective import Objective, Weighting
 from synthaug.diffusion.process import at, q_sample, target
 from synthaug.errors import DivergedError
 
@@ -38,11 +39,17 @@ class TrainingOptions:
     weight_decay: float = 0.0
     flip: bool = False
     """Mirror half of the images left to right; only where a mirrored image keeps its class."""
+    loss: Weighting = "simple"
+    min_snr_gamma: float = 5.0
+    """With the loss `min_snr`: the SNR above which no noise level weighs more."""
 
 
 @dataclass(frozen=True)
 class StepStats:
-    """One optimiser step: the batch's mean squared error, images seen, wall-clock seconds."""
+    """One optimiser step: images seen, wall-clock seconds, and the batch's mean squared error.
+
+    `loss` is that plain error whatever is optimised, so that runs can be compared.
+    """
 
     step: int
     loss: float
@@ -94,8 +101,9 @@ def train_denoiser(
 ) -> Iterator[StepStats]:
     """Train in place, yielding after every optimiser step; `ema` holds the averaged weights.
 
-    `images` uint8 [N, C, H, W] and `labels` int64 [N] are the train split and nothing else. The
-    loss is ||target - network||^2: L_simple (Ho et al. 2020, Eq. 14) for eps-prediction, its
+    `images` uint8 [N, C, H, W] and `labels` int64 [N] are the train split and nothing else. What
+    is made small is the `Objective` of `options.loss` and the denoiser's prediction and variance;
+    by default ||target - network||^2: L_simple (Ho et al. 2020, Eq. 14) for eps-prediction, its
     SNR+1-weighted form for v-prediction (Salimans & Ho 2022, Section 4).
 
     Raises `DivergedError` after several non-finite losses in a row; a single one is skipped.
@@ -109,6 +117,9 @@ def train_denoiser(
     weights = class_weights(labels, options.class_power)
     b = options.batch_size
     horizon = Horizon(steps) if isinstance(steps, int) else steps
+    objective = Objective(
+        denoiser.prediction, options.loss, denoiser.variance, options.min_snr_gamma
+    )
     step = skipped = bad_in_a_row = 0
     network.train()
     while step < horizon.steps:
@@ -127,12 +138,12 @@ def train_denoiser(
         y = torch.where(dropped, denoiser.null_class, classes[picked])
         x_0, t, eps, y = (v.to(device) for v in (x_0, t, eps, y))
 
-        output = denoiser.predict(q_sample(x_0, t, eps, schedule), t, y)
+        output, fraction = denoiser.predict_both(q_sample(x_0, t, eps, schedule), t, y)
+        loss = objective.losses(output, fraction, x_0, eps, t, schedule).mean()
         alpha_bar = at(schedule.alpha_bars, t, x_0)
-        loss = (output - target(denoiser.prediction, x_0, eps, alpha_bar)).square().mean()
-        value = float(loss.detach())
+        value = float(objective.squared_errors(output.detach(), x_0, eps, alpha_bar).mean())
         learning_rate = learning_rate_at(step, horizon.steps, options)
-        if math.isfinite(value):
+        if math.isfinite(value) and math.isfinite(float(loss.detach())):
             bad_in_a_row = 0
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from diffusers import UNet2DModel
 
+from synthaug.diffusion.bound import Variance
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.process import Prediction
 from synthaug.diffusion.schedule import NoiseSchedule
@@ -66,6 +67,7 @@ def build_denoiser(
     prediction: Prediction,
     seed: int,
     device: torch.device,
+    variance: Variance = "beta_tilde",
 ) -> Denoiser:
     """A freshly initialised `Denoiser`; the weights are a function of `seed`.
 
@@ -85,7 +87,7 @@ def build_denoiser(
         network = UNet2DModel(
             sample_size=image_size // spec.patch,
             in_channels=channels * spec.patch**2,
-            out_channels=channels * spec.patch**2,
+            out_channels=channels * spec.patch**2 * (2 if variance == "learned" else 1),
             block_out_channels=spec.channels,
             layers_per_block=spec.layers,
             down_block_types=tuple(f"{b}DownBlock2D" for b in blocks),
@@ -103,4 +105,5 @@ def build_denoiser(
         image_size=image_size,
         channels=channels,
         patch=spec.patch,
+        variance=variance,
     )

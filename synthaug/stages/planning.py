@@ -161,6 +161,7 @@ def fresh_denoiser(
             beta_end=section.beta_end,
         ),
         prediction=section.prediction,
+        variance=section.variance,
         seed=seed,
         device=device,
     )

@@ -25,7 +25,7 @@ def test_every_option_is_taken_from_the_recipe():
     changed = {
         "batch_size": 5, "learning_rate": 0.5, "warmup_steps": 7, "ema_decay": 0.25,
         "p_uncond": 0.75, "class_power": 0.125, "grad_clip": 9.0, "weight_decay": 0.375,
-        "flip": True,
+        "flip": True, "loss": "min_snr", "min_snr_gamma": 2.0,
     }  # fmt: skip
     assert dataclasses.asdict(training_options(DiffusionSection(**changed))) == changed
     changed = {

@@ -104,6 +104,42 @@ def test_betas_are_written_only_where_the_name_does_not_give_them(saved):
     assert "betas" not in json.loads((saved[0] / "denoiser.json").read_text())
 
 
+@pytest.mark.parametrize(
+    ("variance", "diffusers_name"),
+    [("beta_tilde", "fixed_small"), ("beta", "fixed_large"), ("learned", "learned_range")],
+)
+def test_the_variance_comes_back_and_diffusers_reads_it(tmp_path, tiny, variance, diffusers_name):
+    denoiser = tiny(variance=variance, channels=3, patch=2)
+    save_checkpoint(tmp_path / "c", denoiser, {})
+    back = load_checkpoint(tmp_path / "c", CPU).denoiser
+    assert back.variance == variance
+    theirs = DDPMScheduler.from_pretrained(tmp_path / "c" / "scheduler")
+    assert theirs.config.variance_type == diffusers_name
+    x, t, y = torch.ones(2, 3, 8, 8), torch.tensor([3, 4]), torch.tensor([0, 1])
+    with torch.no_grad():
+        output, fraction = back.predict_both(x, t, y)
+        assert torch.equal(output, back.predict(x, t, y))
+    assert output.shape == x.shape
+    assert (fraction is None) == (variance != "learned")
+    if fraction is not None:
+        assert fraction.shape == x.shape
+        assert float((fraction - 0.5).abs().max()) < 1  # untrained: near the middle
+
+
+def test_a_checkpoint_of_version_0_1_0_still_loads(saved):
+    """It names neither betas nor variance."""
+    folder, denoiser, _ = saved
+    described = json.loads((folder / "denoiser.json").read_text())
+    del described["variance"]
+    (folder / "denoiser.json").write_text(json.dumps(described))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["denoiser.json"]["sha256"] = file_sha256(folder / "denoiser.json")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    back = load_checkpoint(folder, CPU).denoiser
+    assert back.variance == "beta_tilde"
+    assert torch.equal(back.schedule.betas, denoiser.schedule.betas)
+
+
 class _Says(torch.nn.Module):
     """A network of one number for an answer."""
 
