@@ -34,6 +34,16 @@ class GaussianOracle:
     def denoise(self, x_t: Tensor, t: int) -> Tensor:
         return self.gain(t) * x_t
 
+    def gains(self, t: Tensor) -> Tensor:
+        """`gain` for a tensor of timesteps, float64 [B, 1, 1, 1]."""
+        alpha_bar = self.schedule.alpha_bars[t]
+        gain = alpha_bar.sqrt() * self.s**2 / (alpha_bar * self.s**2 + 1 - alpha_bar)
+        return gain.view(-1, 1, 1, 1)
+
+    def estimate(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, None]:
+        """What `variational_bound` asks for: x_0_hat at t int64 [B], and no learned variance."""
+        return self.gains(t) * x_t, None
+
     def flow(self, x_t: Tensor, t: int, s: int) -> Tensor:
         """The probability flow keeps the quantile: x / std is constant along it."""
         return x_t * math.sqrt(self.variance(s) / self.variance(t))
