@@ -20,14 +20,10 @@ import loky
 import numpy as np
 import torch
 
+from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.schedule import cosine_schedule
-from synthaug.diffusion.training import (
-    TrainingOptions,
-    denoising_losses,
-    make_ema,
-    train_denoiser,
-)
+from synthaug.diffusion.training import denoising_losses, make_ema, train_denoiser
 from synthaug.diffusion.unet import NetworkSpec, build_denoiser, flops_per_image
 from synthaug.recipe import DataSection
 from synthaug.stages.dataset import read_dataset, read_extra

@@ -24,8 +24,9 @@ def measure() -> float:
     import numpy as np
     import torch
 
+    from synthaug.diffusion.batches import TrainingOptions
     from synthaug.diffusion.schedule import cosine_schedule
-    from synthaug.diffusion.training import TrainingOptions, make_ema, train_denoiser
+    from synthaug.diffusion.training import make_ema, train_denoiser
     from synthaug.diffusion.unet import build_denoiser, choose_network
 
     cpu = torch.device("cpu")

@@ -8,10 +8,18 @@ import difflib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from synthaug.errors import UsageError
 
@@ -40,10 +48,25 @@ class BalanceSection(Section):
     )
 
 
+def _schedule_kind(value: object) -> str:
+    return "name" if isinstance(value, str) else "betas"
+
+
 class DiffusionSection(Section):
     prediction: Literal["v", "eps", "x0"] = "v"
-    schedule: Literal["cosine", "linear"] = "cosine"
-    T: int = Field(1000, ge=10)
+    schedule: Annotated[
+        Annotated[Literal["cosine", "linear"], Tag("name")]
+        | Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Tag("betas")],
+        Discriminator(_schedule_kind),
+    ] = Field("cosine", description="cosine, linear, or the list of all betas")
+    beta_start: float = Field(1e-4, gt=0, lt=1, description="first beta of the linear schedule")
+    beta_end: float = Field(0.02, gt=0, lt=1, description="last beta of the linear schedule")
+    variance: Literal["beta_tilde", "beta", "learned"] = Field(
+        "beta_tilde", description="of the reverse steps, for the ddpm sampler and the bound"
+    )
+    loss: Literal["simple", "bound", "min_snr"] = "simple"
+    min_snr_gamma: float = Field(5.0, gt=0, description="with loss: min_snr")
+    T: int = Field(1000, ge=10, description="steps; with a list of betas, their number")
     channels: tuple[int, ...] | None = Field(
         None, min_length=1, description="UNet channels per level; null: from size and device"
     )
@@ -83,8 +106,22 @@ class DiffusionSection(Section):
     )
     specialist_learning_rate: float = Field(2e-4, gt=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _count_betas(cls, content: Any) -> Any:
+        """With a list of betas T is their number, so that nobody has to count them."""
+        betas = content.get("schedule") if isinstance(content, dict) else None
+        if isinstance(betas, (list, tuple)) and content.get("T", len(betas)) != len(betas):
+            raise ValueError(
+                f"T is {content['T']} beside a schedule of {len(betas)} betas; leave T out"
+            )
+        return {**content, "T": len(betas)} if isinstance(betas, (list, tuple)) else content
+
     @model_validator(mode="after")
     def _fits_together(self) -> "DiffusionSection":
+        # Ends of a schedule that has none would be ignored without a word.
+        if self.schedule != "linear" and (self.beta_start, self.beta_end) != (1e-4, 0.02):
+            raise ValueError("beta_start and beta_end belong to `schedule: linear`")
         if self.transfer == "t2h" and self.augment:
             raise ValueError(
                 "transfer t2h and augment exclude each other: a swapped target would carry "
@@ -201,7 +238,7 @@ def _apply(content: dict[str, Any], override: str) -> None:
 def _describe(location: tuple[int | str, ...], kind: str, message: str) -> str:
     place = ".".join(str(part) for part in location)
     if kind != "extra_forbidden":
-        return f"{place}: {message}"
+        return f"{place}: {message.removeprefix('Value error, ')}"
     keys = _known_keys(location[:-1])
     return f"unknown key {place!r}{_nearest(str(location[-1]), keys)}"
 

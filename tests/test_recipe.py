@@ -1,5 +1,6 @@
 """Recipes: what is read, what is refused, and in which words."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,32 @@ def test_every_number_of_a_recipe_is_written_out():
     written = yaml.safe_load(load_recipe("smoke").to_yaml())
     assert set(written) == set(Recipe.model_fields)
     assert set(written["diffusion"]) == set(type(Recipe().diffusion).model_fields)
+
+
+def test_a_list_of_betas_brings_its_own_T():
+    betas = [0.1] * 12
+    recipe = load_recipe("smoke", [f"diffusion.schedule={betas}"])
+    assert (recipe.diffusion.schedule, recipe.diffusion.T) == (tuple(betas), 12)
+    assert load_recipe("smoke", [f"diffusion.schedule={betas}", "diffusion.T=12"]) == recipe
+
+
+def test_a_list_of_betas_survives_the_run_folder(tmp_path: Path):
+    recipe = load_recipe("smoke", [f"diffusion.schedule={[0.1, 1 / 3] * 6}"])
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert load_recipe(str(path)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ((f"diffusion.schedule={[0.1] * 12}", "diffusion.T=1000"), "T is 1000 .* of 12 betas"),
+        ((f"diffusion.schedule={[0.1] * 3}",), "diffusion.T: .* greater than or equal to 10"),
+        ((f"diffusion.schedule={[0.1] * 11 + [1.5]}",), "diffusion.schedule.* less than 1"),
+        (("diffusion.schedule=sigmoid",), "diffusion.schedule.*'cosine' or 'linear'"),
+        (("diffusion.schedule=7",), "diffusion.schedule.*tuple"),
+        (("diffusion.beta_end=0.1",), "diffusion: beta_start and beta_end belong to"),
+    ],
+)
+def test_schedule_faults(overrides: tuple[str, ...], words: str):
+    assert re.search(words, fault(*overrides))

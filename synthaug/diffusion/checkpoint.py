@@ -22,13 +22,13 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
 from synthaug.diffusion.denoiser import Denoiser
-from synthaug.diffusion.schedule import NoiseSchedule, make_schedule
+from synthaug.diffusion.schedule import SCHEDULES, NoiseSchedule, linear_schedule, make_schedule
 from synthaug.errors import DataError, DivergedError
 
 FORMAT = 1
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+VARIANCE_NAMES = {"beta_tilde": "fixed_small", "beta": "fixed_large", "learned": "learned_range"}
 DIFFUSERS_NAMES = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
-SCHEDULE_NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,10 @@ def save_checkpoint(folder: Path, denoiser: Denoiser, meta: dict[str, Any]) -> s
         described = {
             "format": FORMAT,
             "prediction": denoiser.prediction,
+            "variance": denoiser.variance,
             "schedule": denoiser.schedule.name,
             "T": denoiser.schedule.T,
+            **_betas(denoiser.schedule),
             "n_classes": denoiser.n_classes,
             "image_size": denoiser.image_size,
             "channels": denoiser.channels,
@@ -119,6 +121,7 @@ def load_checkpoint(folder: Path, device: torch.device) -> Checkpoint:
         channels=described["channels"],
         patch=described["patch"],
         vector_size=described.get("vector_size", 0),
+        variance=described.get("variance", "beta_tilde"),  # version 0.1.0 had no other
     )
     return Checkpoint(denoiser, manifest["files"][WEIGHTS]["sha256"], described["meta"])
 
@@ -132,12 +135,12 @@ def newest_checkpoint(parent: Path) -> Path | None:
 
 
 def scheduler_for(denoiser: Denoiser) -> DDPMScheduler:
-    """diffusers' scheduler with the same betas and prediction, for those who load the folder."""
+    """diffusers' scheduler with the same betas, prediction and variance, to load the folder by."""
     return DDPMScheduler(
         num_train_timesteps=denoiser.schedule.T,
-        beta_schedule=SCHEDULE_NAMES[denoiser.schedule.name],
+        **_diffusers_betas(denoiser.schedule),
         prediction_type=DIFFUSERS_NAMES[denoiser.prediction],
-        variance_type="fixed_small",
+        variance_type=VARIANCE_NAMES[denoiser.variance],
         clip_sample=True,
     )
 
@@ -149,7 +152,29 @@ def file_sha256(path: Path) -> str:
 
 
 def _schedule(described: dict[str, Any]) -> NoiseSchedule:
+    if "betas" in described:  # JSON keeps a float64 to its last bit
+        betas = torch.tensor(described["betas"], dtype=torch.float64)
+        return NoiseSchedule(described["schedule"], betas)
     return make_schedule(described["schedule"], described["T"])
+
+
+def _betas(schedule: NoiseSchedule) -> dict[str, list[float]]:
+    """The betas themselves, unless name and T alone give them."""
+    known = SCHEDULES.get(schedule.name)
+    if known is not None and torch.equal(known(schedule.T).betas, schedule.betas):
+        return {}
+    return {"betas": schedule.betas.tolist()}
+
+
+def _diffusers_betas(schedule: NoiseSchedule) -> dict[str, Any]:
+    """What makes diffusers' DDPMScheduler build the same betas, by name where it has one."""
+    betas = schedule.betas
+    if schedule.name == "cosine" and not _betas(schedule):
+        return {"beta_schedule": "squaredcos_cap_v2"}
+    start, end = float(betas[0]), float(betas[-1])
+    if torch.equal(betas, linear_schedule(schedule.T, start, end).betas):
+        return {"beta_schedule": "linear", "beta_start": start, "beta_end": end}
+    return {"trained_betas": betas.tolist()}
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from diffusers import UNet2DModel
 from torch import Tensor
 
+from synthaug.diffusion.bound import Variance
 from synthaug.diffusion.process import Prediction, at, x0_from
 from synthaug.diffusion.schedule import NoiseSchedule
 
@@ -21,7 +22,8 @@ class Denoiser:
     `n_classes` labels are 0..n_classes-1; `null_class` = n_classes means "no class" (Ho & Salimans
     2022, arXiv:2207.12598). With `patch` p > 1 the network works on p x p pixels folded into
     channels, [B, C p^2, H/p, W/p]: less arithmetic for the same picture. With `vector_size` V > 0
-    it sees V further constant planes, the augmentation vector of each image.
+    it sees V further constant planes, the augmentation vector of each image. `variance` is that
+    of the reverse steps; where it is "learned" the network has twice the output channels.
     """
 
     network: UNet2DModel
@@ -32,6 +34,7 @@ class Denoiser:
     channels: int
     patch: int = 1
     vector_size: int = 0
+    variance: Variance = "beta_tilde"
 
     @property
     def null_class(self) -> int:
@@ -52,9 +55,20 @@ class Denoiser:
     def predict(
         self, x_t: Tensor, t: Tensor, labels: Tensor, vectors: Tensor | None = None
     ) -> Tensor:
-        """The raw network output for x_t [B, C, H, W], t int64 [B], labels int64 [B].
+        """The network's prediction for x_t [B, C, H, W], t int64 [B], labels int64 [B].
 
         `vectors` [B, V] say how the images were augmented; None: not at all, a vector of zeros.
+        """
+        return self.predict_both(x_t, t, labels, vectors)[0]
+
+    def predict_both(
+        self, x_t: Tensor, t: Tensor, labels: Tensor, vectors: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """(prediction, variance fraction), each [B, C, H, W]; no fraction unless it is learned.
+
+        The fraction v lies near [0, 1], from beta_tilde to beta in log space, and is not clipped
+        (Nichol & Dhariwal 2021, Section 3.1). The network's own number is 2 v - 1, as diffusers'
+        `learned_range` reads it, so that an untrained network stands in the middle.
         """
         folded = F.pixel_unshuffle(x_t, self.patch) if self.patch > 1 else x_t
         if self.vector_size:
@@ -66,25 +80,36 @@ class Denoiser:
         # bf16 halves the time on tensor cores; on the CPUs measured it is slower than fp32.
         with torch.autocast("cuda", torch.bfloat16, enabled=x_t.device.type == "cuda"):
             out = self.network(folded, t, class_labels=labels).sample.float()
-        return F.pixel_shuffle(out, self.patch) if self.patch > 1 else out
+        out = F.pixel_shuffle(out, self.patch) if self.patch > 1 else out
+        if self.variance != "learned":
+            return out, None
+        output, raw = out.split(self.channels, dim=1)
+        return output, (raw + 1) / 2
 
     def denoise(self, x_t: Tensor, t: int, labels: Tensor, cfg_scale: float = 1.0) -> Tensor:
         """x_0_hat for one noise level t; cfg_scale w combines uncond + w (cond - uncond).
 
         w = 1 is off and costs one network evaluation per image; any other w costs two.
         """
+        return self.denoise_both(x_t, t, labels, cfg_scale)[0]
+
+    def denoise_both(
+        self, x_t: Tensor, t: int, labels: Tensor, cfg_scale: float = 1.0
+    ) -> tuple[Tensor, Tensor | None]:
+        """(x_0_hat, variance fraction): `denoise`, and the conditional network's variance."""
         t_batch = torch.full((len(x_t),), t, dtype=torch.int64, device=x_t.device)
         if cfg_scale == 1.0:
-            output = self.predict(x_t, t_batch, labels)
+            output, fraction = self.predict_both(x_t, t_batch, labels)
         else:
             null = torch.full_like(labels, self.null_class)
-            both = self.predict(
+            both, fractions = self.predict_both(
                 x_t.repeat(2, 1, 1, 1), t_batch.repeat(2), torch.cat([labels, null])
             )
             cond, uncond = both.chunk(2)
+            fraction = None if fractions is None else fractions.chunk(2)[0]
             output = uncond + cfg_scale * (cond - uncond)
         alpha_bar = at(self.schedule.alpha_bars, t_batch, x_t)
-        return x0_from(self.prediction, output, x_t, alpha_bar)
+        return x0_from(self.prediction, output, x_t, alpha_bar), fraction
 
 
 def to_model_range(images: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Drawing images from a denoiser, batch by batch, one seed an image."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,12 @@ from torch import Tensor
 from synthaug.diffusion.denoiser import Denoiser, to_uint8
 from synthaug.diffusion.noise import ImageNoise
 from synthaug.diffusion.partial import PartialStart, partial_timesteps
-from synthaug.diffusion.samplers import SAMPLERS, spaced_timesteps
+from synthaug.diffusion.samplers import (
+    SAMPLERS,
+    sample_ddpm,
+    sample_ddpm_learned,
+    spaced_timesteps,
+)
 from synthaug.errors import UsageError
 
 
@@ -68,13 +74,11 @@ def generate_images(
         y = torch.from_numpy(labels[batch]).to(device)
         noise = ImageNoise(seeds[batch], denoiser.image_shape, device)
 
-        def denoise(x_t: Tensor, t: int, y: Tensor = y) -> Tensor:
-            return denoiser.denoise(x_t, t, y, cfg_scale)
-
         x = noise()
         if start is not None:
             x = start.part(batch).encode(timesteps[0], x, denoiser.schedule)
-        x_0 = SAMPLERS[sampler](denoise, x, denoiser.schedule, timesteps, noise)
+        draw = _sampler(sampler, denoiser, y, cfg_scale)
+        x_0 = draw(x, denoiser.schedule, timesteps, noise)
         finite = torch.isfinite(x_0).flatten(1).all(dim=1)
         x_0[~finite] = -1.0
         yield SampleBatch(
@@ -84,3 +88,21 @@ def generate_images(
             finite=finite.cpu().numpy(),
             nfe=len(timesteps) * (1 if cfg_scale == 1.0 else 2),
         )
+
+
+def _sampler(name: str, denoiser: Denoiser, y: Tensor, cfg_scale: float) -> Callable[..., Tensor]:
+    """The sampler with its denoiser in place; `ddpm` takes the variance the denoiser has."""
+
+    def denoise(x_t: Tensor, t: int) -> Tensor:
+        return denoiser.denoise(x_t, t, y, cfg_scale)
+
+    def denoise_both(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        x_0_hat, fraction = denoiser.denoise_both(x_t, t, y, cfg_scale)
+        assert fraction is not None
+        return x_0_hat, fraction
+
+    if name != "ddpm":
+        return partial(SAMPLERS[name], denoise)
+    if denoiser.variance == "learned":
+        return partial(sample_ddpm_learned, denoise_both)
+    return partial(sample_ddpm, denoise, variance=denoiser.variance)

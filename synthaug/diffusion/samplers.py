@@ -19,6 +19,8 @@ from synthaug.diffusion.schedule import NoiseSchedule
 
 SamplerName = Literal["ddpm", "ddim", "dpmpp_2m"]
 Denoise = Callable[[Tensor, int], Tensor]
+DenoiseBoth = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+"""As `Denoise`, and the fraction between beta_tilde (0) and beta (1) of each variance."""
 Noise = Callable[[], Tensor]
 
 
@@ -51,14 +53,41 @@ def sample_ddpm(
 ) -> Tensor:
     """Ancestral sampling, Ho et al. (2020), Algorithm 2; sigma_t^2 is beta_t or beta-tilde_t."""
     for t, s in zip(timesteps, [*timesteps[1:], -1], strict=True):
-        alpha_bar_t, alpha_bar_s = schedule.alpha_bar(t), schedule.alpha_bar(s)
-        c_0, c_t, beta_tilde = posterior_coefficients(alpha_bar_t, alpha_bar_s)
-        x_0_hat = denoise(x, t).clamp(-1, 1)
-        x = c_0 * x_0_hat + c_t * x
+        x, beta_tilde, beta = _posterior(denoise(x, t), x, schedule, t, s)
         if s >= 0:  # the last step adds no noise
-            sigma2 = beta_tilde if variance == "beta_tilde" else 1 - alpha_bar_t / alpha_bar_s
-            x = x + math.sqrt(sigma2) * noise()
+            x = x + math.sqrt(beta_tilde if variance == "beta_tilde" else beta) * noise()
     return x
+
+
+def sample_ddpm_learned(
+    denoise: DenoiseBoth,
+    x: Tensor,
+    schedule: NoiseSchedule,
+    timesteps: Sequence[int],
+    noise: Noise,
+) -> Tensor:
+    """Ancestral sampling with learned variances, Eq. 15 of Nichol & Dhariwal (2021).
+
+    log sigma_t^2 = v log beta_t + (1 - v) log beta-tilde_t. Where steps are skipped, beta and
+    beta-tilde are those of the longer step and v stays what it is (their Section 4).
+    arXiv:2102.09672.
+    """
+    for t, s in zip(timesteps, [*timesteps[1:], -1], strict=True):
+        x_0_hat, v = denoise(x, t)
+        x, beta_tilde, beta = _posterior(x_0_hat, x, schedule, t, s)
+        if s >= 0:
+            log_sigma2 = v * math.log(beta) + (1 - v) * math.log(beta_tilde)
+            x = x + (0.5 * log_sigma2).exp() * noise()
+    return x
+
+
+def _posterior(
+    x_0_hat: Tensor, x_t: Tensor, schedule: NoiseSchedule, t: int, s: int
+) -> tuple[Tensor, float, float]:
+    """Mean of q(x_s | x_t, x_0_hat) with x_0_hat clipped, beta-tilde and beta of that step."""
+    alpha_bar_t, alpha_bar_s = schedule.alpha_bar(t), schedule.alpha_bar(s)
+    c_0, c_t, beta_tilde = posterior_coefficients(alpha_bar_t, alpha_bar_s)
+    return c_0 * x_0_hat.clamp(-1, 1) + c_t * x_t, beta_tilde, 1 - alpha_bar_t / alpha_bar_s
 
 
 def sample_ddim(

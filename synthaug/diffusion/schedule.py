@@ -1,7 +1,7 @@
 """Noise schedules: the variances beta_t of the forward process and what follows from them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,8 @@ from synthaug.errors import UsageError
 
 ScheduleName = Literal["linear", "cosine"]
 T_DEFAULT = 1000
+BETA_START, BETA_END = 1e-4, 0.02
+"""Of the linear schedule (Ho et al. 2020, Section 4)."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class NoiseSchedule:
     betas: Tensor  # [T], float64
 
     def __post_init__(self) -> None:
-        if self.betas.ndim != 1 or not bool(((self.betas > 0) & (self.betas < 1)).all()):
+        inside = (self.betas > 0) & (self.betas < 1)
+        if self.betas.ndim != 1 or not len(self.betas) or not bool(inside.all()):
             raise ValueError("betas must be one row of numbers strictly between 0 and 1")
 
     @property
@@ -43,12 +46,19 @@ class NoiseSchedule:
         """alpha_bar_t = prod_{s<=t} alpha_s, float64 [T]."""
         return torch.cumprod(self.alphas, dim=0)
 
+    @property
+    def snr(self) -> Tensor:
+        """Signal-to-noise ratio alpha_bar_t / (1 - alpha_bar_t), float64 [T], falling in t."""
+        return self.alpha_bars / (1.0 - self.alpha_bars)
+
     def alpha_bar(self, t: int) -> float:
         """alpha_bar_t as a number; t = -1 is the clean image, where it is exactly 1."""
         return 1.0 if t < 0 else float(self.alpha_bars[t])
 
 
-def linear_schedule(T: int = T_DEFAULT, start: float = 1e-4, end: float = 0.02) -> NoiseSchedule:
+def linear_schedule(
+    T: int = T_DEFAULT, start: float = BETA_START, end: float = BETA_END
+) -> NoiseSchedule:
     """beta_t from `start` to `end` in equal steps (Ho et al. 2020, Section 4)."""
     return NoiseSchedule("linear", torch.linspace(start, end, T, dtype=torch.float64))
 
@@ -71,14 +81,36 @@ SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {
     "linear": linear_schedule,
     "cosine": cosine_schedule,
 }
+GIVEN = "given"
+"""The name of a schedule whose betas the user wrote down."""
 
 
-def make_schedule(name: str, T: int = T_DEFAULT) -> NoiseSchedule:
-    """The schedule called `name`. Raises `UsageError` for a name that is not one."""
-    makers: dict[str, Callable[[int], NoiseSchedule]] = {
-        "linear": linear_schedule,
-        "cosine": cosine_schedule,
-    }
-    if name not in makers:
-        raise UsageError(f"noise schedule {name!r}", expected=" or ".join(makers))
-    return makers[name](T)
+def make_schedule(
+    schedule: str | Sequence[float],
+    T: int | None = None,
+    *,
+    beta_start: float = BETA_START,
+    beta_end: float = BETA_END,
+) -> NoiseSchedule:
+    """The schedule of that name with `T` steps (default 1000), or the one with just these betas.
+
+    `beta_start` and `beta_end` are the ends of the linear schedule; the others have none. With a
+    list of betas T is its length, and naming another is a contradiction.
+    Raises `UsageError` for an unknown name, a beta outside (0, 1), or such a contradiction.
+    """
+    if not isinstance(schedule, str):
+        betas = torch.tensor(list(schedule), dtype=torch.float64)
+        if T is not None and T != len(betas):
+            raise UsageError(
+                f"T = {T} beside a schedule of {len(betas)} betas",
+                remedy=f"leave T out: it is the number of betas, {len(betas)}",
+            )
+        try:
+            return NoiseSchedule(GIVEN, betas)
+        except ValueError as error:
+            raise UsageError("noise schedule of given betas", expected=str(error)) from error
+    if schedule not in SCHEDULES:
+        raise UsageError(f"noise schedule {schedule!r}", expected=" or ".join(SCHEDULES))
+    if schedule == "linear":
+        return linear_schedule(T or T_DEFAULT, beta_start, beta_end)
+    return SCHEDULES[schedule](T or T_DEFAULT)

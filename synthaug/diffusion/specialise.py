@@ -7,14 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthaug.diffusion.adapters import add_adapters, merge_adapters
+from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.denoiser import Denoiser
-from synthaug.diffusion.training import (
-    StepStats,
-    TrainingOptions,
-    denoising_losses,
-    make_ema,
-    train_denoiser,
-)
+from synthaug.diffusion.training import StepStats, denoising_losses, make_ema, train_denoiser
 
 
 @dataclass(frozen=True)

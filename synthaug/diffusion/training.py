@@ -1,9 +1,8 @@
 """Training a denoiser: Algorithm 1 of Ho et al. (2020) with what few and unequal classes need.
 
-Over the algorithm: classes are drawn with a power of their size, labels are dropped for
-classifier-free guidance, weights are averaged, and every draw of a step is a function of
-(seed, step) so that the same call always trains the same network. Frequent classes may help rare
-ones (transfer.py), and images may be moved about without the network learning to (augment.py).
+Over the algorithm: batches.py decides what a step sees, objective.py and transfer.py what it makes
+small; weights are averaged, and every draw of a step is a function of (seed, step) so that the same
+call always trains the same network.
 """
 
 import math
@@ -11,50 +10,29 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 
-from synthaug.diffusion.augment import AugmentationName, apply_vectors, draw_vectors
+from synthaug.diffusion.batches import Batch, BatchDraws, TrainingOptions
 from synthaug.diffusion.denoiser import Denoiser, to_model_range
 from synthaug.diffusion.noise import step_generator
+from synthaug.diffusion.objective import Objective
 from synthaug.diffusion.process import at, q_sample, target
-from synthaug.diffusion.transfer import TransferName, cbdm_regulariser, t2h_swap
+from synthaug.diffusion.transfer import cbdm_regulariser
 from synthaug.errors import DivergedError
 
 MAX_BAD_STEPS = 10
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
-    """How a denoiser is trained; lengths are in optimiser steps."""
-
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    warmup_steps: int = 100
-    ema_decay: float = 0.999
-    p_uncond: float = 0.1
-    class_power: float = 0.5
-    """Class k is drawn in proportion to n_k^(1 - power): 0 natural, 0.5 square root, 1 balanced."""
-    grad_clip: float = 1.0
-    weight_decay: float = 0.0
-    flip: bool = False
-    """Mirror half of the images left to right; only where a mirrored image keeps its class."""
-    augment: tuple[AugmentationName, ...] = ()
-    """Non-leaky augmentations; the denoiser must have been built to be told of them."""
-    augment_probability: float = 0.15
-    transfer: TransferName = "none"
-    """From frequent to rare classes: the CBDM regulariser or the T2H target swap."""
-    transfer_tau: float = 1.0
-    """Weight of the CBDM regulariser, which costs a second network evaluation an image."""
-
-
-@dataclass(frozen=True)
 class StepStats:
-    """One optimiser step: the batch's mean squared error, images seen, wall-clock seconds."""
+    """One optimiser step: images seen, wall-clock seconds, and the batch's mean squared error.
+
+    `loss` is that plain error whatever is optimised, so that runs can be compared.
+    """
 
     step: int
     loss: float
@@ -72,12 +50,6 @@ class Horizon:
     """
 
     steps: int
-
-
-def class_weights(labels: np.ndarray, power: float) -> Tensor:
-    """Sampling weight of each image, float64 [N], such that class k is drawn with n_k^(1-power)."""
-    counts = np.bincount(labels)
-    return torch.from_numpy(counts[labels].astype(np.float64) ** -power)
 
 
 def learning_rate_at(step: int, total: int, options: TrainingOptions) -> float:
@@ -106,8 +78,9 @@ def train_denoiser(
 ) -> Iterator[StepStats]:
     """Train in place, yielding after every optimiser step; `ema` holds the averaged weights.
 
-    `images` uint8 [N, C, H, W] and `labels` int64 [N] are the train split and nothing else. The
-    loss is ||target - network||^2: L_simple (Ho et al. 2020, Eq. 14) for eps-prediction, its
+    `images` uint8 [N, C, H, W] and `labels` int64 [N] are the train split and nothing else. What
+    is made small is the `Objective` of `options.loss` and the denoiser's prediction and variance;
+    by default ||target - network||^2: L_simple (Ho et al. 2020, Eq. 14) for eps-prediction, its
     SNR+1-weighted form for v-prediction (Salimans & Ho 2022, Section 4).
 
     Raises `DivergedError` after several non-finite losses in a row; a single one is skipped.
@@ -118,23 +91,26 @@ def train_denoiser(
         lr=options.learning_rate,
         weight_decay=options.weight_decay,
     )
-    draws = _Draws(denoiser, images, labels, options, seed)
+    draws = BatchDraws(denoiser, images, labels, options, seed)
     horizon = Horizon(steps) if isinstance(steps, int) else steps
+    objective = Objective(
+        denoiser.prediction, options.loss, denoiser.variance, options.min_snr_gamma
+    )
     b = options.batch_size
     step = skipped = bad_in_a_row = 0
     network.train()
     while step < horizon.steps:
         started = time.perf_counter()
         with _repeatable_dropout(denoiser, seed, step):
-            loss, extra = _loss(denoiser, draws.batch(step), options)
-        value = float(loss.detach())
+            loss, error = _losses(denoiser, objective, draws.batch(step), options)
+        value = float(error)
         learning_rate = learning_rate_at(step, horizon.steps, options)
-        if math.isfinite(value):
+        if math.isfinite(value) and math.isfinite(float(loss.detach())):
             bad_in_a_row = 0
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate
             optimiser.zero_grad(set_to_none=True)
-            (loss + extra).backward()
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), options.grad_clip)
             optimiser.step()
             ema.step(network.parameters())
@@ -151,88 +127,25 @@ def train_denoiser(
     network.eval()
 
 
-class _Batch(NamedTuple):
-    """What one optimiser step learns from; all on the denoiser's device.
-
-    `y` are the labels the network is given, `other` those that CBDM compares with. The network
-    sees `x_t` and is to find `x_0` and `eps` in it.
-    """
-
-    x_t: Tensor  # [B, C, H, W]
-    t: Tensor  # [B]
-    y: Tensor  # [B], null_class where dropped
-    vectors: Tensor | None  # [B, VECTOR_SIZE]
-    x_0: Tensor
-    eps: Tensor
-    other: Tensor | None  # [B]
-
-
-class _Draws:
-    """The batches of a training: the one of step i is a function of (seed, i) alone."""
-
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        images: np.ndarray,
-        labels: np.ndarray,
-        options: TrainingOptions,
-        seed: int,
-    ) -> None:
-        self._denoiser, self._options, self._seed = denoiser, options, seed
-        self._pixels = torch.from_numpy(np.ascontiguousarray(images))
-        self._classes = torch.from_numpy(labels)
-        self._weights = class_weights(labels, options.class_power)
-        self._counts = torch.bincount(self._classes, minlength=denoiser.n_classes)
-
-    def batch(self, step: int) -> _Batch:
-        options, schedule, device = self._options, self._denoiser.schedule, self._denoiser.device
-        b, draw = options.batch_size, step_generator(self._seed, step)
-        picked = torch.multinomial(self._weights, b, replacement=True, generator=draw)
-        x_0, labels = to_model_range(self._pixels[picked]), self._classes[picked]
-        if options.flip:
-            mirrored = torch.rand(b, generator=draw) < 0.5
-            x_0 = torch.where(mirrored.view(-1, 1, 1, 1), x_0.flip(-1), x_0)
-        # Stratified over the batch: each of b equal ranges of t is met once, a calmer loss.
-        u = (torch.arange(b) + torch.rand(b, generator=draw)) / b
-        t = (u * schedule.T).long()
-        eps = torch.randn(x_0.shape, generator=draw)
-        dropped = torch.rand(b, generator=draw) < options.p_uncond
-        y = torch.where(dropped, self._denoiser.null_class, labels)
-        vectors = other = None
-        if options.augment:
-            vectors = draw_vectors(b, options.augment, options.augment_probability, draw)
-            x_0 = apply_vectors(x_0, vectors)
-            vectors = vectors.to(device)
-        x_0, t, eps, y = (v.to(device) for v in (x_0, t, eps, y))
-        x_t = q_sample(x_0, t, eps, schedule)
-        if options.transfer == "t2h":
-            alpha_bar = at(schedule.alpha_bars, t, x_0)
-            counts, labels = self._counts.to(device), labels.to(device)
-            x_0 = x_0[t2h_swap(x_0, x_t, labels, counts, alpha_bar, draw)]
-            eps = (x_t - alpha_bar.sqrt() * x_0) / (1 - alpha_bar).sqrt()
-        elif options.transfer == "cbdm":
-            others = torch.multinomial(self._weights, b, replacement=True, generator=draw)
-            other = self._classes[others].to(device)
-        return _Batch(x_t, t, y, vectors, x_0, eps, other)
-
-
-def _loss(
-    denoiser: Denoiser, batch: _Batch, options: TrainingOptions
-) -> tuple[Tensor, Tensor | float]:
-    """The denoising loss of a batch, and what the transfer adds to it."""
+def _losses(
+    denoiser: Denoiser, objective: Objective, batch: Batch, options: TrainingOptions
+) -> tuple[Tensor, Tensor]:
+    """(what the step makes small, the plain squared error), both means over the batch."""
     x_t, t, y, vectors, x_0, eps, other = batch
-    alpha_bar = at(denoiser.schedule.alpha_bars, t, x_0)
-    output = denoiser.predict(x_t, t, y, vectors)
-    loss = (output - target(denoiser.prediction, x_0, eps, alpha_bar)).square().mean()
+    schedule = denoiser.schedule
+    alpha_bar = at(schedule.alpha_bars, t, x_0)
+    output, fraction = denoiser.predict_both(x_t, t, y, vectors)
+    loss = objective.losses(output, fraction, x_0, eps, t, schedule).mean()
+    error = objective.squared_errors(output.detach(), x_0, eps, alpha_bar).mean()
     if other is None:
-        return loss, 0.0
+        return loss, error
     term = cbdm_regulariser(
         output, denoiser.predict(x_t, t, other, vectors), t,
-        T=denoiser.schedule.T, tau=options.transfer_tau,
+        T=schedule.T, tau=options.transfer_tau,
         prediction=denoiser.prediction, alpha_bar=alpha_bar,
     )  # fmt: skip
     # An image without a label has no class to compare with another.
-    return loss, torch.where(y == denoiser.null_class, 0.0, term).mean()
+    return loss + torch.where(y == denoiser.null_class, 0.0, term).mean(), error
 
 
 @contextmanager

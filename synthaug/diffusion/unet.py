@@ -6,6 +6,7 @@ import torch
 from diffusers import UNet2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
+from synthaug.diffusion.bound import Variance
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.process import Prediction
 from synthaug.diffusion.schedule import NoiseSchedule
@@ -68,6 +69,7 @@ def build_denoiser(
     seed: int,
     device: torch.device,
     vector_size: int = 0,
+    variance: Variance = "beta_tilde",
 ) -> Denoiser:
     """A freshly initialised `Denoiser`; the weights are a function of `seed`.
 
@@ -88,7 +90,7 @@ def build_denoiser(
         network = UNet2DModel(
             sample_size=image_size // spec.patch,
             in_channels=channels * spec.patch**2 + vector_size,
-            out_channels=channels * spec.patch**2,
+            out_channels=channels * spec.patch**2 * (2 if variance == "learned" else 1),
             block_out_channels=spec.channels,
             layers_per_block=spec.layers,
             down_block_types=tuple(f"{b}DownBlock2D" for b in blocks),
@@ -107,6 +109,7 @@ def build_denoiser(
         channels=channels,
         patch=spec.patch,
         vector_size=vector_size,
+        variance=variance,
     )
 
 

@@ -13,16 +13,11 @@ import torch
 from synthaug import __version__
 from synthaug.data.names import folder_names
 from synthaug.data.splits import cut_held_out
+from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.specialise import SpecialistVerdict, judge_specialist, specialise
 from synthaug.diffusion.stopping import HeldOutWatch
-from synthaug.diffusion.training import (
-    Horizon,
-    StepStats,
-    TrainingOptions,
-    make_ema,
-    train_denoiser,
-)
+from synthaug.diffusion.training import Horizon, StepStats, make_ema, train_denoiser
 from synthaug.errors import ResourceError
 from synthaug.recipe import Recipe
 from synthaug.stages.dataset import Dataset, read_dataset, save_dataset

@@ -11,12 +11,13 @@ import torch
 
 from synthaug.balance.plan import BalancePlan, plan_balance
 from synthaug.diffusion.augment import VECTOR_SIZE
+from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.generation import check_sampling, generate_images
 from synthaug.diffusion.partial import partial_timesteps
 from synthaug.diffusion.samplers import spaced_timesteps
 from synthaug.diffusion.schedule import make_schedule
-from synthaug.diffusion.training import TrainingOptions, make_ema, train_denoiser
+from synthaug.diffusion.training import make_ema, train_denoiser
 from synthaug.diffusion.unet import (
     NetworkSpec,
     build_denoiser,
@@ -160,13 +161,20 @@ def fresh_denoiser(
     recipe: Recipe, spec: NetworkSpec, dataset: Dataset, device: torch.device, seed: int
 ) -> Denoiser:
     """An untrained denoiser for the dataset."""
+    section = recipe.diffusion
     return build_denoiser(
         spec,
         image_size=dataset.image_size,
         channels=dataset.channels,
         n_classes=dataset.n_classes,
-        schedule=make_schedule(recipe.diffusion.schedule, recipe.diffusion.T),
-        prediction=recipe.diffusion.prediction,
+        schedule=make_schedule(
+            section.schedule,
+            section.T,
+            beta_start=section.beta_start,
+            beta_end=section.beta_end,
+        ),
+        prediction=section.prediction,
+        variance=section.variance,
         seed=seed,
         device=device,
         vector_size=VECTOR_SIZE if recipe.diffusion.augment else 0,

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from synthaug.diffusion.training import TrainingOptions
+from synthaug.diffusion.batches import TrainingOptions
 from synthaug.evaluation.training import ClassifierOptions
 from synthaug.recipe import DiffusionSection, EvaluationSection, Recipe
 from synthaug.stages.planning import classifier_options, training_options
@@ -26,7 +26,7 @@ def test_every_option_is_taken_from_the_recipe():
         "batch_size": 5, "learning_rate": 0.5, "warmup_steps": 7, "ema_decay": 0.25,
         "p_uncond": 0.75, "class_power": 0.125, "grad_clip": 9.0, "weight_decay": 0.375,
         "flip": True, "augment": ("shift", "flip"), "augment_probability": 0.25,
-        "transfer": "cbdm", "transfer_tau": 2.5,
+        "transfer": "cbdm", "transfer_tau": 2.5, "loss": "min_snr", "min_snr_gamma": 2.0,
     }  # fmt: skip
     assert dataclasses.asdict(training_options(DiffusionSection(**changed))) == changed
     changed = {

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.schedule import NoiseSchedule, cosine_schedule
-from synthaug.diffusion.training import StepStats, TrainingOptions, make_ema, train_denoiser
+from synthaug.diffusion.training import StepStats, make_ema, train_denoiser
 from synthaug.diffusion.unet import NetworkSpec, build_denoiser
 
 
@@ -33,6 +34,16 @@ class GaussianOracle:
 
     def denoise(self, x_t: Tensor, t: int) -> Tensor:
         return self.gain(t) * x_t
+
+    def gains(self, t: Tensor) -> Tensor:
+        """`gain` for a tensor of timesteps, float64 [B, 1, 1, 1]."""
+        alpha_bar = self.schedule.alpha_bars[t]
+        gain = alpha_bar.sqrt() * self.s**2 / (alpha_bar * self.s**2 + 1 - alpha_bar)
+        return gain.view(-1, 1, 1, 1)
+
+    def estimate(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, None]:
+        """What `variational_bound` asks for: x_0_hat at t int64 [B], and no learned variance."""
+        return self.gains(t) * x_t, None
 
     def flow(self, x_t: Tensor, t: int, s: int) -> Tensor:
         """The probability flow keeps the quantile: x / std is constant along it."""

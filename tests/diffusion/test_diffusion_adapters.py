@@ -3,9 +3,9 @@
 import torch
 
 from synthaug.diffusion.adapters import add_adapters, merge_adapters
+from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.checkpoint import load_checkpoint, save_checkpoint
 from synthaug.diffusion.specialise import specialise
-from synthaug.diffusion.training import TrainingOptions
 
 OPTIONS = TrainingOptions(batch_size=16, learning_rate=1e-2, warmup_steps=2, ema_decay=0.5)
 INPUT = torch.zeros(1, 1, 8, 8), torch.tensor([300]), torch.tensor([0])

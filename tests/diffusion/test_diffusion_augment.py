@@ -14,8 +14,9 @@ from synthaug.diffusion.augment import (
     apply_vectors,
     draw_vectors,
 )
+from synthaug.diffusion.batches import BatchDraws, TrainingOptions
 from synthaug.diffusion.checkpoint import load_checkpoint, save_checkpoint
-from synthaug.diffusion.training import TrainingOptions, _Draws, make_ema, train_denoiser
+from synthaug.diffusion.training import make_ema, train_denoiser
 
 ALL = ("shift", "scale", "rotate", "flip")
 
@@ -87,7 +88,7 @@ def test_the_network_is_told_what_was_done(tiny, dark_and_bright):
     images, labels = dark_and_bright
     denoiser = tiny(vector_size=VECTOR_SIZE)
     options = TrainingOptions(batch_size=32, augment=ALL, augment_probability=0.5)
-    batch = _Draws(denoiser, images, labels, options, 0).batch(0)
+    batch = BatchDraws(denoiser, images, labels, options, 0).batch(0)
     told = denoiser.predict(batch.x_t, batch.t, batch.y, batch.vectors)
     untold = denoiser.predict(batch.x_t, batch.t, batch.y)
     moved = batch.vectors.abs().sum(1) > 0

@@ -77,6 +77,69 @@ def test_everything_the_network_does_not_know_comes_back(tmp_path, tiny, predict
     torch.testing.assert_close(ours.clamp(-1, 1), step.pred_original_sample, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "config"),
+    [
+        (make_schedule([0.3, 0.01, 1 / 3, 0.1]), {"trained_betas": [0.3, 0.01, 1 / 3, 0.1]}),
+        (
+            make_schedule("linear", 30, beta_start=1e-3, beta_end=0.2),
+            {"beta_schedule": "linear", "beta_start": 1e-3, "beta_end": 0.2},
+        ),
+    ],
+    ids=["given", "linear"],
+)
+def test_any_schedule_comes_back_to_the_last_bit(tmp_path, tiny, schedule, config):
+    save_checkpoint(tmp_path / "c", tiny(schedule=schedule), {})
+    back = load_checkpoint(tmp_path / "c", CPU).denoiser.schedule
+    assert back.name == schedule.name
+    assert torch.equal(back.betas, schedule.betas)
+    written = json.loads((tmp_path / "c" / "scheduler" / "scheduler_config.json").read_text())
+    assert config.items() <= written.items()
+    theirs = DDPMScheduler.from_pretrained(tmp_path / "c" / "scheduler")
+    torch.testing.assert_close(theirs.betas.double(), schedule.betas, atol=1e-7, rtol=0)
+
+
+def test_betas_are_written_only_where_the_name_does_not_give_them(saved):
+    """A checkpoint of version 0.1.0 has no such key; the name alone must go on being enough."""
+    assert "betas" not in json.loads((saved[0] / "denoiser.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("variance", "diffusers_name"),
+    [("beta_tilde", "fixed_small"), ("beta", "fixed_large"), ("learned", "learned_range")],
+)
+def test_the_variance_comes_back_and_diffusers_reads_it(tmp_path, tiny, variance, diffusers_name):
+    denoiser = tiny(variance=variance, channels=3, patch=2)
+    save_checkpoint(tmp_path / "c", denoiser, {})
+    back = load_checkpoint(tmp_path / "c", CPU).denoiser
+    assert back.variance == variance
+    theirs = DDPMScheduler.from_pretrained(tmp_path / "c" / "scheduler")
+    assert theirs.config.variance_type == diffusers_name
+    x, t, y = torch.ones(2, 3, 8, 8), torch.tensor([3, 4]), torch.tensor([0, 1])
+    with torch.no_grad():
+        output, fraction = back.predict_both(x, t, y)
+        assert torch.equal(output, back.predict(x, t, y))
+    assert output.shape == x.shape
+    assert (fraction is None) == (variance != "learned")
+    if fraction is not None:
+        assert fraction.shape == x.shape
+        assert float((fraction - 0.5).abs().max()) < 1  # untrained: near the middle
+
+
+def test_a_checkpoint_of_version_0_1_0_still_loads(saved):
+    """It names neither betas nor variance."""
+    folder, denoiser, _ = saved
+    described = json.loads((folder / "denoiser.json").read_text())
+    del described["variance"]
+    (folder / "denoiser.json").write_text(json.dumps(described))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["denoiser.json"]["sha256"] = file_sha256(folder / "denoiser.json")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    back = load_checkpoint(folder, CPU).denoiser
+    assert back.variance == "beta_tilde"
+    assert torch.equal(back.schedule.betas, denoiser.schedule.betas)
+
+
 class _Says(torch.nn.Module):
     """A network of one number for an answer."""
 

@@ -16,14 +16,23 @@ from synthaug.diffusion.process import (
     target,
     x0_from,
 )
-from synthaug.diffusion.schedule import linear_schedule, make_schedule
+from synthaug.diffusion.schedule import NoiseSchedule, linear_schedule, make_schedule
 
 T_CHECKED = (1, 2, 10, 500, 998, 999)
 PREDICTIONS = ("eps", "v", "x0")
+SCHEDULES = ("linear", "cosine", "given")
 
 
 def normal(*shape, seed=0, dtype=torch.float64):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def schedule_of(name: str, T: int = 1000) -> NoiseSchedule:
+    """A schedule of each kind; the given betas go up and down, as no name would have them."""
+    if name != "given":
+        return make_schedule(name, T)
+    t = torch.arange(T, dtype=torch.float64)
+    return make_schedule((1e-4 + 0.01 * torch.sin(9 * t / T) ** 2).tolist())
 
 
 def diffusers_scheduler(schedule, **config):
@@ -35,9 +44,9 @@ def diffusers_scheduler(schedule, **config):
     return scheduler
 
 
-@pytest.mark.parametrize("name", ["linear", "cosine"])
+@pytest.mark.parametrize("name", SCHEDULES)
 def test_q_sample_equals_diffusers(name):
-    schedule = make_schedule(name)
+    schedule = schedule_of(name)
     x_0, eps = normal(6, 3, 4, 4, seed=1).clamp(-1, 1), normal(6, 3, 4, 4, seed=2)
     t = torch.tensor([0, 1, 10, 500, 998, 999])
     ours = q_sample(x_0, t, eps, schedule)
@@ -47,10 +56,10 @@ def test_q_sample_equals_diffusers(name):
     assert q_sample(x_0.float(), t, eps.float(), schedule).dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", ["linear", "cosine"])
+@pytest.mark.parametrize("name", SCHEDULES)
 def test_single_steps_compose_to_the_closed_form(name):
     """Mean and variance of T steps, each read off `q_step`, are those of one `q_sample`."""
-    schedule = make_schedule(name, 100)
+    schedule = schedule_of(name, 100)
     one, zero = torch.ones(1, 1, 1, 1, dtype=torch.float64), torch.zeros(1, 1, 1, 1).double()
     mean, variance = 1.0, 0.0
     for step in range(schedule.T):
@@ -79,11 +88,11 @@ def test_single_steps_compose_in_distribution():
     assert float(x.var()) == pytest.approx(variance, abs=5 * variance * math.sqrt(2 / n))
 
 
-@pytest.mark.parametrize("name", ["linear", "cosine"])
+@pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("t", T_CHECKED)
 def test_posterior_equals_the_textbook(name, t):
     """Eq. 7 written out, for the neighbouring step."""
-    schedule = make_schedule(name)
+    schedule = schedule_of(name)
     bar_t, bar_s = schedule.alpha_bar(t), schedule.alpha_bar(t - 1)
     beta = float(schedule.betas[t])
     expected = (
@@ -94,9 +103,10 @@ def test_posterior_equals_the_textbook(name, t):
     assert posterior_coefficients(bar_t, bar_s) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("t", T_CHECKED)
-def test_posterior_equals_diffusers(t):
-    schedule = make_schedule("cosine")
+def test_posterior_equals_diffusers(name, t):
+    schedule = schedule_of(name)
     theirs = diffusers_scheduler(schedule, prediction_type="sample", clip_sample=False)
     x_0, x_t = normal(2, 1, 3, 3, seed=1), normal(2, 1, 3, 3, seed=2)
     c_0, c_t, variance = posterior_coefficients(schedule.alpha_bar(t), schedule.alpha_bar(t - 1))
@@ -133,8 +143,9 @@ def test_every_parameterisation_gives_back_x0_and_eps(prediction, alpha_bar, see
     torch.testing.assert_close(eps_from_x0(x_0_hat, x_t, alpha_bar), eps, atol=1e-8, rtol=0)
 
 
-def test_v_equals_diffusers_velocity():
-    schedule = make_schedule("linear")
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_v_equals_diffusers_velocity(name):
+    schedule = schedule_of(name)
     x_0, eps = normal(4, 1, 2, 2, seed=1), normal(4, 1, 2, 2, seed=2)
     t = torch.tensor([0, 10, 500, 999])
     bar = schedule.alpha_bars[t].view(-1, 1, 1, 1)
@@ -146,8 +157,9 @@ def test_v_equals_diffusers_velocity():
     ("prediction", "diffusers_name"),
     [("eps", "epsilon"), ("v", "v_prediction"), ("x0", "sample")],
 )
-def test_x0_estimate_equals_diffusers(prediction, diffusers_name):
-    schedule = make_schedule("cosine")
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_x0_estimate_equals_diffusers(name, prediction, diffusers_name):
+    schedule = schedule_of(name)
     scheduler = diffusers_scheduler(schedule, prediction_type=diffusers_name, clip_sample=False)
     output, x_t = normal(2, 1, 3, 3, seed=1), normal(2, 1, 3, 3, seed=2)
     ours = x0_from(prediction, output, x_t, schedule.alpha_bars[300])

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.specialise import judge_specialist, specialise
-from synthaug.diffusion.training import TrainingOptions, denoising_losses, make_ema, train_denoiser
+from synthaug.diffusion.training import denoising_losses, make_ema, train_denoiser
 
 OPTIONS = TrainingOptions(batch_size=16, learning_rate=1e-3, warmup_steps=2, ema_decay=0.8)
 

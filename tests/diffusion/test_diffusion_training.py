@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from synthaug.diffusion.batches import TrainingOptions, class_weights
 from synthaug.diffusion.denoiser import to_model_range
 from synthaug.diffusion.generation import generate_images
 from synthaug.diffusion.training import (
     MAX_BAD_STEPS,
-    TrainingOptions,
-    class_weights,
     denoising_losses,
     learning_rate_at,
     make_ema,

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from synthaug.diffusion.batches import BatchDraws, TrainingOptions
+from synthaug.diffusion.objective import Objective
 from synthaug.diffusion.process import q_sample, x0_from
 from synthaug.diffusion.schedule import linear_schedule
-from synthaug.diffusion.training import TrainingOptions, _Draws, _loss, make_ema, train_denoiser
+from synthaug.diffusion.training import _losses, make_ema, train_denoiser
 from synthaug.diffusion.transfer import cbdm_regulariser, t2h_swap
 
 
@@ -64,11 +66,13 @@ def test_training_adds_the_cbdm_term_to_labelled_images_only(tiny, dark_and_brig
     denoiser = tiny()
     plain = TrainingOptions(batch_size=16, p_uncond=0.5)
     cbdm = TrainingOptions(batch_size=16, p_uncond=0.5, transfer="cbdm", transfer_tau=3.0)
-    batch = _Draws(denoiser, images, labels, cbdm, 0).batch(7)
+    batch = BatchDraws(denoiser, images, labels, cbdm, 0).batch(7)
     with torch.no_grad():
-        loss, extra = _loss(denoiser, batch, cbdm)
-        same = _Draws(denoiser, images, labels, plain, 0).batch(7)
-        assert torch.equal(loss, _loss(denoiser, same, plain)[0])
+        loss, error = _losses(denoiser, Objective("v"), batch, cbdm)
+        same = BatchDraws(denoiser, images, labels, plain, 0).batch(7)
+        without = _losses(denoiser, Objective("v"), same, plain)
+    assert torch.equal(error, without[1])
+    extra = loss - without[0]
     assert set(batch.other.tolist()) == {0, 1}
     labelled = batch.y != denoiser.null_class
     assert 0 < int(labelled.sum()) < 16
@@ -77,7 +81,7 @@ def test_training_adds_the_cbdm_term_to_labelled_images_only(tiny, dark_and_brig
         h = denoiser.predict(batch.x_t, batch.t, batch.y)
         other = denoiser.predict(batch.x_t, batch.t, batch.other)
     by_hand = 3.0 * batch.t / 1000 * 1.25 * (bar * (h - other).square()).mean((1, 2, 3))
-    assert float(extra) == pytest.approx(float((by_hand * labelled).mean()), rel=1e-4)
+    assert float(extra) == pytest.approx(float((by_hand * labelled).mean()), rel=1e-3)
 
 
 # T2H --------------------------------------------------------------------------------------------
@@ -139,8 +143,8 @@ def test_training_under_t2h_explains_the_same_x_t_by_another_image(tiny, dark_an
         TrainingOptions(batch_size=32, class_power=1.0, transfer=transfer)
         for transfer in ("none", "t2h")
     )
-    a = _Draws(denoiser, images, labels, plain, 0).batch(3)
-    b = _Draws(denoiser, images, labels, t2h, 0).batch(3)
+    a = BatchDraws(denoiser, images, labels, plain, 0).batch(3)
+    b = BatchDraws(denoiser, images, labels, t2h, 0).batch(3)
     assert torch.equal(a.x_t, b.x_t)
     assert torch.equal(a.y, b.y)
     swapped = (a.x_0 != b.x_0).flatten(1).any(1)
