@@ -27,11 +27,11 @@ def measure() -> float:
     from synthaug.diffusion.batches import TrainingOptions
     from synthaug.diffusion.schedule import cosine_schedule
     from synthaug.diffusion.training import make_ema, train_denoiser
-    from synthaug.diffusion.unet import build_denoiser, choose_network
+    from synthaug.diffusion.unet import build_denoiser, default_network, network_ladder
 
     cpu = torch.device("cpu")
     denoiser = build_denoiser(
-        choose_network(16, cpu), image_size=16, channels=1, n_classes=10,
+        default_network(network_ladder(16, cpu), cpu), image_size=16, channels=1, n_classes=10,
         schedule=cosine_schedule(), prediction="v", seed=0, device=cpu,
     )  # fmt: skip
     images = np.random.default_rng(0).integers(0, 256, (100, 1, 16, 16), dtype=np.uint8)

@@ -1,5 +1,6 @@
 """The network: diffusers' UNet2DModel, sized by resolution and device."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -31,31 +32,58 @@ class NetworkSpec:
         return self.patch * 2 ** (len(self.channels) - 1)
 
 
-def choose_network(image_size: int, device: torch.device, *, dropout: float = 0.0) -> NetworkSpec:
-    """The preset for a resolution: minutes on a CPU, the size of Ho et al.'s network on a GPU.
+LEAST_IMAGES = 30_000
+"""A network is worth its size once it sees this many images (benchmarks/networks.md)."""
 
-    A size that does not halve often enough, such as 28, gets fewer levels.
+
+def network_ladder(
+    image_size: int, device: torch.device, *, dropout: float = 0.0
+) -> tuple[NetworkSpec, ...]:
+    """Networks for a resolution, the smallest first.
+
+    A size that does not halve often enough, such as 28, gets fewer levels. Attention is at 16x16,
+    on a GPU only (Ho et al. 2020, Appendix B).
     """
-    levels, layers, patch = _preset(image_size, device)
-    while image_size % (patch * 2 ** (len(levels) - 1)) and len(levels) > 1:
-        levels = levels[:-1]
     gpu = device.type == "cuda"
-    # Ho et al. (2020), Appendix B: attention at 16x16.
-    attention = tuple(gpu and image_size // 2**i == 16 for i in range(len(levels)))
-    return NetworkSpec(levels, layers, patch, attention, dropout)
+    steps, layers, patch = _presets(image_size, gpu)
+    ladder = []
+    for levels in steps:
+        while image_size % (patch * 2 ** (len(levels) - 1)) and len(levels) > 1:
+            levels = levels[:-1]
+        attention = tuple(gpu and image_size // 2**i == 16 for i in range(len(levels)))
+        ladder.append(NetworkSpec(levels, layers, patch, attention, dropout))
+    return tuple(ladder)
 
 
-def _preset(image_size: int, device: torch.device) -> tuple[tuple[int, ...], int, int]:
-    """Channels per level, blocks per level and patch."""
-    if device.type == "cuda":
+def default_network(ladder: tuple[NetworkSpec, ...], device: torch.device) -> NetworkSpec:
+    """What is trained when no time is given: the second on a CPU, the largest on a GPU."""
+    return ladder[-1] if device.type == "cuda" else ladder[min(1, len(ladder) - 1)]
+
+
+def choose_network(
+    ladder: tuple[NetworkSpec, ...], images_in_time: Callable[[NetworkSpec], float]
+) -> NetworkSpec:
+    """The largest network that sees `LEAST_IMAGES` in the time there is, else the smallest."""
+    worth = [spec for spec in ladder if images_in_time(spec) >= LEAST_IMAGES]
+    return worth[-1] if worth else ladder[0]
+
+
+def _presets(image_size: int, gpu: bool) -> tuple[list[tuple[int, ...]], int, int]:
+    """Channels per level of each step of the ladder, blocks per level, and patch.
+
+    Single pixels up to 32x32: folding 2x2 of them into channels was faster and learned less.
+    """
+    if gpu:
         if image_size <= 8:
-            return (128, 256), 2, 1
-        return ((128, 256, 256) if image_size <= 16 else (128, 256, 256, 256)), 2, 1
+            return [(48, 96), (128, 256)], 2, 1
+        if image_size <= 16:
+            return [(64, 128, 128), (128, 256, 256)], 2, 1
+        return [(64, 128, 128, 128), (128, 256, 256, 256)], 2, 1
     if image_size <= 8:
-        return (48, 96), 1, 1
-    if image_size <= 16:
-        return (32, 64, 64), 1, 1
-    return (64, 128, 128), 1, 2 if image_size <= 32 else 4
+        return [(32, 64), (48, 96)], 1, 1
+    if image_size <= 32:
+        return [(24, 48, 48), (32, 64, 64), (48, 96, 96)], 1, 1
+    return [(24, 48, 48), (32, 64, 64), (48, 96, 96)], 1, 2
 
 
 def build_denoiser(

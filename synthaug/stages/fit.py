@@ -22,14 +22,8 @@ from synthaug.errors import ResourceError
 from synthaug.recipe import Recipe
 from synthaug.stages.dataset import Dataset, read_dataset, save_dataset
 from synthaug.stages.device import describe_device, resolve_device
-from synthaug.stages.planning import (
-    LARGEST_SIZE,
-    FitPlan,
-    TimeBudget,
-    fresh_denoiser,
-    plan_fit,
-    training_options,
-)
+from synthaug.stages.network import fresh_denoiser, training_options
+from synthaug.stages.planning import LARGEST_SIZE, FitPlan, TimeBudget, plan_fit
 from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.record import keep_checkpoint, keep_grid, log_held_out, log_steps
 from synthaug.stages.run_dir import RunDir, check_new_run, new_run, utc_now
@@ -141,8 +135,8 @@ class _Session:
             "device": describe_device(self.device),
             "torch": torch.__version__,
             "seed": recipe.seed,
-            "parameters": self.plan.n_parameters,
-            "flops_per_image": self.plan.flops_per_image,
+            "parameters": self.plan.network.n_parameters,
+            "flops_per_image": self.plan.network.flops_per_image,
             "steps": steps_done,
             "best_step": self.best_step,
             "n_img": n_img,
@@ -303,7 +297,9 @@ class _Session:
 
     def _fresh(self) -> Denoiser:
         recipe = self.request.recipe
-        return fresh_denoiser(recipe, self.plan.spec, self.dataset, self.device, recipe.seed)
+        return fresh_denoiser(
+            recipe, self.plan.network.spec, self.dataset, self.device, recipe.seed
+        )
 
     def _save(self, where: str, denoiser: Denoiser, step: int, *, complete: bool) -> Path:
         return keep_checkpoint(

@@ -1,7 +1,5 @@
 """The plan of a fit: every number a person wants to see before the machine is busy."""
 
-import math
-import re
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,30 +8,24 @@ import numpy as np
 import torch
 
 from synthaug.balance.plan import BalancePlan, plan_balance
-from synthaug.diffusion.augment import VECTOR_SIZE
-from synthaug.diffusion.batches import TrainingOptions
-from synthaug.diffusion.denoiser import Denoiser
-from synthaug.diffusion.generation import check_sampling, generate_images
+from synthaug.diffusion.generation import check_sampling
 from synthaug.diffusion.partial import partial_timesteps
 from synthaug.diffusion.samplers import spaced_timesteps
-from synthaug.diffusion.schedule import make_schedule
-from synthaug.diffusion.training import make_ema, train_denoiser
-from synthaug.diffusion.unet import (
-    NetworkSpec,
-    build_denoiser,
-    choose_network,
-    flops_per_image,
-)
 from synthaug.errors import DataError, UsageError
 from synthaug.evaluation.arms import DEFAULT_ARMS, Arm, Material
 from synthaug.evaluation.training import ClassifierOptions
-from synthaug.recipe import DiffusionSection, Recipe
+from synthaug.recipe import Recipe
 from synthaug.stages.bench import Bench, n_workers
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.device import describe_device
+from synthaug.stages.network import (
+    DEFAULT_LIMIT,
+    NetworkPlan,
+    parse_duration,
+    plan_network,
+)
 
 LARGEST_SIZE = {"cpu": 32, "mps": 64, "cuda": 64}
-UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True)
@@ -45,10 +37,7 @@ class FitPlan:
     """
 
     balance: BalancePlan
-    spec: NetworkSpec
-    n_parameters: int
-    flops_per_image: int
-    train_rate: float
+    network: NetworkPlan
     sample_rate: float
     base_steps: int
     specialist_classes: tuple[int, ...]
@@ -86,13 +75,13 @@ class FitPlan:
             ],
             "total_new": int(b.total_new),
             "network": {
-                "channels": list(self.spec.channels),
-                "layers": self.spec.layers,
-                "patch": self.spec.patch,
-                "parameters": self.n_parameters,
-                "flops_per_image": self.flops_per_image,
+                "channels": list(self.network.spec.channels),
+                "layers": self.network.spec.layers,
+                "patch": self.network.spec.patch,
+                "parameters": self.network.n_parameters,
+                "flops_per_image": self.network.flops_per_image,
             },
-            "train_images_per_second": round(self.train_rate, 1),
+            "train_images_per_second": round(self.network.train_rate, 1),
             "sample_images_per_second": round(self.sample_rate, 1),
             "base_steps": self.base_steps,
             "specialists": [b.class_names[k] for k in self.specialist_classes],
@@ -130,55 +119,10 @@ class TimeBudget:
         return done + max(int((self._seconds - elapsed) / elapsed * done), 0)
 
 
-def parse_duration(text: str) -> float:
-    """Seconds of `90`, `90s`, `10m` or `1.5h`. Raises `UsageError` for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
-    if not match or float(match[1]) == 0:
-        raise UsageError(f"duration {text!r}", expected="a number such as 90s, 10m or 1.5h")
-    return float(match[1]) * UNITS[match[2] or "s"]
-
-
-def network_spec(section: DiffusionSection, image_size: int, device: torch.device) -> NetworkSpec:
-    """The recipe's own network, or the preset for this resolution and device."""
-    if section.channels is None:
-        return choose_network(image_size, device, dropout=section.dropout)
-    attention = (False,) * len(section.channels)
-    return NetworkSpec(section.channels, section.layers, section.patch, attention, section.dropout)
-
-
-def training_options(section: DiffusionSection) -> TrainingOptions:
-    """The part of the recipe that `train_denoiser` reads."""
-    return TrainingOptions(**{f: getattr(section, f) for f in TrainingOptions.__annotations__})
-
-
 def classifier_options(recipe: Recipe) -> ClassifierOptions:
     """The part of the recipe that `train_classifier` reads."""
     section = recipe.evaluation
     return ClassifierOptions(**{f: getattr(section, f) for f in ClassifierOptions.__annotations__})
-
-
-def fresh_denoiser(
-    recipe: Recipe, spec: NetworkSpec, dataset: Dataset, device: torch.device, seed: int
-) -> Denoiser:
-    """An untrained denoiser for the dataset."""
-    section = recipe.diffusion
-    return build_denoiser(
-        spec,
-        image_size=dataset.image_size,
-        channels=dataset.channels,
-        n_classes=dataset.n_classes,
-        schedule=make_schedule(
-            section.schedule,
-            section.T,
-            beta_start=section.beta_start,
-            beta_end=section.beta_end,
-        ),
-        prediction=section.prediction,
-        variance=section.variance,
-        seed=seed,
-        device=device,
-        vector_size=VECTOR_SIZE if recipe.diffusion.augment else 0,
-    )
 
 
 def plan_fit(
@@ -208,9 +152,7 @@ def plan_fit(
         minority_below=recipe.balance.minority_below,
     )
     check_sampling(recipe.sampling.sampler, recipe.sampling.steps, section.T)
-    spec = network_spec(section, dataset.image_size, device)
-    denoiser = fresh_denoiser(recipe, spec, dataset, device, seed=0)
-    train_rate, sample_rate = _measure_denoiser(denoiser, dataset, recipe)
+    network = plan_network(recipe, dataset, device)
 
     specialists: tuple[int, ...] = ()
     if per_class:
@@ -219,8 +161,8 @@ def plan_fit(
     if section.steps is not None:
         total = section.steps
     else:
-        seconds = parse_duration(section.time_limit or "10m")
-        total = max(int(seconds * train_rate / section.batch_size), 1)
+        seconds = parse_duration(section.time_limit or DEFAULT_LIMIT)
+        total = max(int(seconds * network.train_rate / section.batch_size), 1)
     share = 1.0 if from_scratch else section.specialist_share
     each = max(int(total * share / len(specialists)), 1) if specialists else 0
     base_steps = 0 if from_scratch else max(total - each * len(specialists), 1)
@@ -228,17 +170,14 @@ def plan_fit(
     n_images = len(DEFAULT_ARMS) * recipe.evaluation.seeds * recipe.evaluation.steps
     return FitPlan(
         balance=balance,
-        spec=spec,
-        n_parameters=denoiser.n_parameters,
-        flops_per_image=flops_per_image(denoiser),
-        train_rate=train_rate,
-        sample_rate=sample_rate / nfe,
+        network=network,
+        sample_rate=network.sample_rate / nfe,
         base_steps=base_steps,
         specialist_classes=specialists,
         specialist_steps=each,
-        base_seconds=base_steps * section.batch_size / train_rate,
-        fit_seconds=total * section.batch_size / train_rate,
-        generate_seconds=_expected_evaluations(balance, recipe) / sample_rate,
+        base_seconds=base_steps * section.batch_size / network.train_rate,
+        fit_seconds=total * section.batch_size / network.train_rate,
+        generate_seconds=_expected_evaluations(balance, recipe) / network.sample_rate,
         evaluate_seconds=n_images
         * recipe.evaluation.batch_size
         / _measure_classifier(dataset, recipe, device),
@@ -262,33 +201,6 @@ def _expected_evaluations(balance: BalancePlan, recipe: Recipe) -> int:
     return total
 
 
-def _measure_denoiser(denoiser: Denoiser, dataset: Dataset, recipe: Recipe) -> tuple[float, float]:
-    """(training images/s, single-step sampling images/s) of a denoiser that is thrown away."""
-    images, labels = dataset.train
-    options = training_options(recipe.diffusion)
-    run = train_denoiser(
-        denoiser,
-        make_ema(denoiser, 0.9),
-        images,
-        labels,
-        steps=10_000,
-        seed=0,
-        options=options,
-    )
-    for _ in range(3):  # the first steps also set up what later ones reuse
-        next(run)
-    train_rate = _rate(lambda: next(run), options.batch_size, seconds=2.0)
-    n = recipe.sampling.batch_size
-    some = np.resize(labels, n)
-
-    def one_step() -> None:
-        for _ in generate_images(denoiser, some, np.arange(n), steps=1, batch_size=n):
-            pass
-
-    one_step()
-    return train_rate, _rate(one_step, n, seconds=0.7)
-
-
 def _measure_classifier(dataset: Dataset, recipe: Recipe, device: torch.device) -> float:
     """Training images/s of the downstream classifiers, all that run side by side together."""
     few = replace(classifier_options(recipe), steps=4)
@@ -302,13 +214,3 @@ def _measure_classifier(dataset: Dataset, recipe: Recipe, device: torch.device) 
     finally:
         torch.set_num_threads(threads)
     return few.steps * few.batch_size / seconds * n_workers(device)
-
-
-def _rate(call: Any, n_images: int, *, seconds: float) -> float:
-    calls, start = 0, time.perf_counter()
-    while True:
-        call()
-        calls += 1
-        elapsed = time.perf_counter() - start
-        if elapsed >= seconds:
-            return n_images * calls / max(elapsed, math.ulp(1.0))

@@ -6,10 +6,13 @@ import torch
 from synthaug.diffusion.augment import VECTOR_SIZE
 from synthaug.diffusion.schedule import cosine_schedule
 from synthaug.diffusion.unet import (
+    LEAST_IMAGES,
     NetworkSpec,
     build_denoiser,
     choose_network,
+    default_network,
     flops_per_image,
+    network_ladder,
 )
 from synthaug.errors import UsageError
 
@@ -37,24 +40,40 @@ def test_global_random_numbers_go_on_undisturbed(tiny):
 
 
 @pytest.mark.parametrize("image_size", [8, 16, 28, 32, 64])
-def test_presets_run(image_size):
-    spec = choose_network(image_size, CPU)
-    denoiser = build(spec, image_size, channels=3)
-    x = torch.zeros(1, 3, image_size, image_size)
-    with torch.no_grad():
-        out = denoiser.predict(x, torch.tensor([5]), torch.tensor([denoiser.null_class]))
-    assert out.shape == x.shape
-    assert bool(torch.isfinite(out).all())
+def test_every_step_of_the_ladder_runs_and_costs_more(image_size):
+    costs = []
+    for spec in network_ladder(image_size, CPU):
+        denoiser = build(spec, image_size, channels=3)
+        x = torch.zeros(1, 3, image_size, image_size)
+        with torch.no_grad():
+            out = denoiser.predict(x, torch.tensor([5]), torch.tensor([denoiser.null_class]))
+        assert out.shape == x.shape
+        assert bool(torch.isfinite(out).all())
+        costs.append(flops_per_image(denoiser))
+    assert len(costs) >= 2
+    assert costs == sorted(set(costs))
+
+
+def test_the_largest_network_that_sees_enough_images_is_chosen():
+    ladder = network_ladder(16, CPU)
+    enough = dict.fromkeys(ladder, LEAST_IMAGES)
+    assert choose_network(ladder, lambda spec: enough[spec]) == ladder[-1]
+    enough[ladder[-1]] -= 1
+    assert choose_network(ladder, lambda spec: enough[spec]) == ladder[-2]
+    assert choose_network(ladder, lambda spec: 1.0) == ladder[0]
 
 
 @pytest.mark.parametrize("image_size", [8, 16, 32, 64])
 def test_gpu_presets_fit_their_sizes(image_size):
-    spec = choose_network(image_size, torch.device("cuda"))
-    assert image_size % spec.divisor() == 0
-    assert len(spec.attention) == len(spec.channels)
-    # Ho et al. (2020), Appendix B: self-attention where the feature map is 16x16.
-    attended = [image_size // 2**i for i, has in enumerate(spec.attention) if has]
-    assert attended == ([16] if image_size >= 16 else [])
+    gpu = torch.device("cuda")
+    ladder = network_ladder(image_size, gpu)
+    assert default_network(ladder, gpu) == ladder[-1]
+    for spec in ladder:
+        assert image_size % spec.divisor() == 0
+        assert len(spec.attention) == len(spec.channels)
+        # Ho et al. (2020), Appendix B: self-attention where the feature map is 16x16.
+        attended = [image_size // 2**i for i, has in enumerate(spec.attention) if has]
+        assert attended == ([16] if image_size >= 16 else [])
 
 
 def test_attention_levels_are_built():

@@ -7,8 +7,9 @@ import torch
 
 from synthaug.errors import DataError, UsageError
 from synthaug.recipe import load_recipe
-from synthaug.stages import planning
-from synthaug.stages.planning import TimeBudget, network_spec, parse_duration, plan_fit
+from synthaug.stages import network
+from synthaug.stages.network import parse_duration
+from synthaug.stages.planning import TimeBudget, plan_fit
 
 CPU = torch.device("cpu")
 
@@ -41,7 +42,7 @@ def test_steps_of_the_recipe_win_over_the_time_limit(dataset_of, quick_rates):
 
 def test_a_time_limit_becomes_steps_at_the_measured_speed(dataset_of, quick_rates):
     found = plan(dataset_of(30, 10), "diffusion.steps=null", "diffusion.time_limit=100s")
-    assert found.base_steps == int(100 * found.train_rate / 8)
+    assert found.base_steps == int(100 * found.network.train_rate / 8)
     assert found.fit_seconds == pytest.approx(100, rel=0.01)
 
 
@@ -109,7 +110,7 @@ def test_the_plan_in_json_has_every_class(dataset_of, quick_rates):
 
 def test_guidance_doubles_the_expected_cost_of_an_image(dataset_of, quick_rates, monkeypatch):
     # The measured speed is pinned: two measurements on a busy machine can differ twofold.
-    monkeypatch.setattr(planning, "_measure_denoiser", lambda *args: (100.0, 200.0))
+    monkeypatch.setattr(network, "_measure_denoiser", lambda *args: (100.0, 200.0))
     plain, guided = (plan(dataset_of(40, 20), f"sampling.cfg_scale={w}") for w in (1, 2))
     assert plain.sample_rate == 2 * guided.sample_rate
     assert guided.generate_seconds == pytest.approx(20 / guided.sample_rate)
@@ -119,7 +120,7 @@ def test_guidance_doubles_the_expected_cost_of_an_image(dataset_of, quick_rates,
 def test_variations_are_expected_to_take_the_steps_that_are_left(
     dataset_of, quick_rates, monkeypatch
 ):
-    monkeypatch.setattr(planning, "_measure_denoiser", lambda *args: (100.0, 200.0))
+    monkeypatch.setattr(network, "_measure_denoiser", lambda *args: (100.0, 200.0))
     told = plan(dataset_of(40, 20, 10), "sampling.strength=0.7")  # two of the three steps
     assert told.generate_seconds == pytest.approx((20 * 3 + 30 * 2) / 200)
 
@@ -130,12 +131,24 @@ def test_a_strength_that_leaves_no_step_is_refused_before_training(dataset_of, q
         plan(dataset_of(40, 19), "sampling.strength=0.1")
 
 
-def test_the_recipe_may_name_the_network():
-    section = load_recipe("smoke", ["diffusion.patch=2", "diffusion.dropout=0.1"]).diffusion
-    spec = network_spec(section, 16, CPU)
+def test_the_recipe_may_name_the_network(dataset_of, quick_rates):
+    spec = plan(dataset_of(30, 10), "diffusion.patch=2", "diffusion.dropout=0.1").network.spec
     assert (spec.channels, spec.layers, spec.patch, spec.dropout) == ((16, 32), 1, 2, 0.1)
-    preset = network_spec(load_recipe("default").diffusion, 16, CPU)
-    assert preset.channels != (16, 32)
+    preset = plan(dataset_of(30, 10), "diffusion.channels=null").network.spec
+    assert preset.channels == (48, 96)
+
+
+@pytest.mark.parametrize(
+    ("limit", "speed", "expected"), [("100s", 100, (32, 64)), ("1000s", 100, (48, 96))]
+)
+def test_more_time_buys_a_larger_network(dataset_of, monkeypatch, limit, speed, expected):
+    """At 100 images/s of the larger one, 100 s show it too few images and 1,000 s enough."""
+    monkeypatch.setattr(network, "measure_rate", lambda call, n, *, seconds: speed)
+    found = plan(
+        dataset_of(30, 10), "diffusion.channels=null", "diffusion.steps=null",
+        f"diffusion.time_limit={limit}",
+    )  # fmt: skip
+    assert found.network.spec.channels == expected
 
 
 @pytest.fixture

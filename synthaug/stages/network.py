@@ -1,0 +1,156 @@
+"""The network of a fit: how large, how fast, and a fresh one with its first weights."""
+
+import math
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from synthaug.diffusion.augment import VECTOR_SIZE
+from synthaug.diffusion.batches import TrainingOptions
+from synthaug.diffusion.denoiser import Denoiser
+from synthaug.diffusion.generation import generate_images
+from synthaug.diffusion.schedule import make_schedule
+from synthaug.diffusion.training import make_ema, train_denoiser
+from synthaug.diffusion.unet import (
+    NetworkSpec,
+    build_denoiser,
+    choose_network,
+    default_network,
+    flops_per_image,
+    network_ladder,
+)
+from synthaug.errors import UsageError
+from synthaug.recipe import DiffusionSection, Recipe
+from synthaug.stages.dataset import Dataset
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+DEFAULT_LIMIT = "10m"
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """A network's shape and what it costs here: rates are images per second, measured just now.
+
+    `sample_rate` counts single network evaluations; `flops_per_image` is of one of them.
+    """
+
+    spec: NetworkSpec
+    n_parameters: int
+    flops_per_image: int
+    train_rate: float
+    sample_rate: float
+
+
+def plan_network(recipe: Recipe, dataset: Dataset, device: torch.device) -> NetworkPlan:
+    """The recipe's own network, or the one of the ladder that the time limit and speed allow.
+
+    Where the recipe counts steps instead of time, it is the default of the device.
+    """
+    section = recipe.diffusion
+    if section.channels is not None:
+        attention = (False,) * len(section.channels)
+        spec = NetworkSpec(
+            section.channels, section.layers, section.patch, attention, section.dropout
+        )
+        return _measured(spec, recipe, dataset, device)
+    ladder = network_ladder(dataset.image_size, device, dropout=section.dropout)
+    first = _measured(default_network(ladder, device), recipe, dataset, device)
+    if section.steps is not None:
+        return first
+    seconds = parse_duration(section.time_limit or DEFAULT_LIMIT)
+
+    def images_in_time(spec: NetworkSpec) -> float:
+        # All networks of a ladder are taken to do the arithmetic at the speed of the measured one.
+        flops = flops_per_image(fresh_denoiser(recipe, spec, dataset, device, seed=0))
+        return seconds * first.train_rate * first.flops_per_image / flops
+
+    chosen = choose_network(ladder, images_in_time)
+    return first if chosen == first.spec else _measured(chosen, recipe, dataset, device)
+
+
+def _measured(
+    spec: NetworkSpec, recipe: Recipe, dataset: Dataset, device: torch.device
+) -> NetworkPlan:
+    denoiser = fresh_denoiser(recipe, spec, dataset, device, seed=0)
+    flops = flops_per_image(denoiser)
+    return NetworkPlan(
+        spec, denoiser.n_parameters, flops, *_measure_denoiser(denoiser, dataset, recipe)
+    )
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90`, `90s`, `10m` or `1.5h`. Raises `UsageError` for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if not match or float(match[1]) == 0:
+        raise UsageError(f"duration {text!r}", expected="a number such as 90s, 10m or 1.5h")
+    return float(match[1]) * UNITS[match[2] or "s"]
+
+
+def training_options(section: DiffusionSection) -> TrainingOptions:
+    """The part of the recipe that `train_denoiser` reads."""
+    return TrainingOptions(**{f: getattr(section, f) for f in TrainingOptions.__annotations__})
+
+
+def fresh_denoiser(
+    recipe: Recipe, spec: NetworkSpec, dataset: Dataset, device: torch.device, seed: int
+) -> Denoiser:
+    """An untrained denoiser for the dataset."""
+    section = recipe.diffusion
+    return build_denoiser(
+        spec,
+        image_size=dataset.image_size,
+        channels=dataset.channels,
+        n_classes=dataset.n_classes,
+        schedule=make_schedule(
+            section.schedule,
+            section.T,
+            beta_start=section.beta_start,
+            beta_end=section.beta_end,
+        ),
+        prediction=section.prediction,
+        variance=section.variance,
+        seed=seed,
+        device=device,
+        vector_size=VECTOR_SIZE if recipe.diffusion.augment else 0,
+    )
+
+
+def _measure_denoiser(denoiser: Denoiser, dataset: Dataset, recipe: Recipe) -> tuple[float, float]:
+    """(training images/s, single-step sampling images/s) of a denoiser that is thrown away."""
+    images, labels = dataset.train
+    options = training_options(recipe.diffusion)
+    run = train_denoiser(
+        denoiser,
+        make_ema(denoiser, 0.9),
+        images,
+        labels,
+        steps=10_000,
+        seed=0,
+        options=options,
+    )
+    for _ in range(3):  # the first steps also set up what later ones reuse
+        next(run)
+    train_rate = measure_rate(lambda: next(run), options.batch_size, seconds=2.0)
+    n = recipe.sampling.batch_size
+    some = np.resize(labels, n)
+
+    def one_step() -> None:
+        for _ in generate_images(denoiser, some, np.arange(n), steps=1, batch_size=n):
+            pass
+
+    one_step()
+    return train_rate, measure_rate(one_step, n, seconds=0.7)
+
+
+def measure_rate(call: Callable[[], object], n_images: int, *, seconds: float) -> float:
+    calls, start = 0, time.perf_counter()
+    while True:
+        call()
+        calls += 1
+        elapsed = time.perf_counter() - start
+        if elapsed >= seconds:
+            return n_images * calls / max(elapsed, math.ulp(1.0))
