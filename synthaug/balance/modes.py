@@ -21,9 +21,9 @@ MODE_FROM: tuple[tuple[int, str], ...] = (
 )
 
 _HOW = {
-    "sample": "drawn from pure noise",
-    "variation": "varied from single train images",
-    "interpolate": "mixed from pairs of train images",
+    "sample": "drawn from noise",
+    "variation": "varied from real images",
+    "interpolate": "mixed from pairs of real images",
 }
 _EXPECTED = f"{', '.join(MODES)}, or class=mode,class=mode"
 
@@ -36,17 +36,19 @@ def choose_mode(count: int) -> str:
 
 
 def mode_reason(count: int, mode: str) -> str:
-    """Why a class with ``count`` train images gets ``mode``, in words with its numbers."""
-    own = choose_mode(count)
-    images = f"{count} train image{'s' if count != 1 else ''}"
+    """Why a class with ``count`` train images gets ``mode``, in a few words with its numbers."""
     if mode == "interpolate" and count < 2:
-        return f"{_HOW['variation']}: asked to interpolate, but {images} cannot make a pair"
+        return f"{_HOW['variation']}, since {count} train image makes no pair"
+    own = choose_mode(count)
     if mode != own:
-        return f"{_HOW[mode]}, as asked; for {images} it would be {own}"
-    if mode == "sample":
-        return f"{_HOW[mode]}: {images} are enough to learn the class"
-    least = min(n for n, m in MODE_FROM if m == "sample")
-    return f"{_HOW[mode]}: {images}, and it takes {least} to draw from pure noise"
+        return f"{_HOW[mode]}, as asked (with {_range(count)} it would be {own})"
+    return f"{_HOW[mode]} ({_range(count)})"
+
+
+def _range(count: int) -> str:
+    """Where in the table a count lies: "at least 20 images" at the top, "under 20" below it."""
+    above = [least for least, _ in MODE_FROM if least > count]
+    return f"under {min(above)} images" if above else f"at least {MODE_FROM[0][0]} images"
 
 
 def mode_in_use(count: int, mode: str) -> str:

@@ -99,7 +99,7 @@ def lay_out(sheet: Sheet) -> Layout:
         y += _WIDE_GAP - _GAP if row.apart else 0
         top.append(y)
         captions = any(c is not None and c.caption for c in row.cells)
-        y += cell[1] + _GAP + (_SMALL + 6 if captions else 0)
+        y += cell[1] + _GAP + (_SMALL + 10 if captions else 0)
     return Layout(
         size=(total, y - _GAP + _MARGIN),
         cell=cell,

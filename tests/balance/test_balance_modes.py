@@ -34,16 +34,14 @@ def test_choice_by_count(count: int, mode: str):
 
 
 def test_reasons_carry_the_numbers():
-    assert mode_reason(40, "sample") == (
-        "drawn from pure noise: 40 train images are enough to learn the class"
-    )
-    assert mode_reason(5, "variation") == (
-        "varied from single train images: 5 train images, and it takes 20 to draw from pure noise"
-    )
+    assert mode_reason(40, "sample") == "drawn from noise (at least 20 images)"
+    assert mode_reason(5, "variation") == "varied from real images (under 20 images)"
     assert mode_reason(5, "sample") == (
-        "drawn from pure noise, as asked; for 5 train images it would be variation"
+        "drawn from noise, as asked (with under 20 images it would be variation)"
     )
-    assert "1 train image cannot make a pair" in mode_reason(1, "interpolate")
+    assert mode_reason(1, "interpolate") == (
+        "varied from real images, since 1 train image makes no pair"
+    )
 
 
 def test_one_image_is_varied_where_pairs_were_asked_for():
@@ -92,11 +90,11 @@ def test_the_plan_chooses_tells_and_reads_back():
     data = json.loads(json.dumps(plan.to_json()))
     assert [c["mode"] for c in data["classes"]] == list(plan.mode)
     assert data["classes"][0]["mode_reason"] == plan.mode_reason[0]
-    assert "12 train images" in plan.mode_reason[0]
+    assert plan.mode_reason[0] == "varied from real images (under 20 images)"
     data["classes"][0]["mode"] = "interpolate"
     edited = BalancePlan.from_json(data)
     assert edited.mode == ("interpolate", *plan.mode[1:])
-    assert edited.mode_reason[0].endswith("as asked; for 12 train images it would be variation")
+    assert "as asked (with under 20 images it would be variation)" in edited.mode_reason[0]
 
 
 def test_a_plan_of_before_there_were_modes_still_reads():

@@ -155,7 +155,7 @@ def test_a_class_of_one_image_is_varied_where_pairs_were_asked_for(
     (copied_run / "splits.json").write_text(json.dumps(splits))
     edit_plan(copied_run, 9, train_images=1, n_new=39)
     told = cli("generate", "--mode", "9=interpolate", "--run", copied_run).ok()
-    assert "1 train image cannot make a pair" in " ".join(told.err.split())
+    assert "since 1 train image makes no pair" in " ".join(told.err.split())
     lines = [x for x in synthetic_lines(manifest_of, copied_run) if x["class_name"] == "9"]
     assert len(lines) == 39
     assert {(x["mode"], len(x["sources"]), "lambda" in x) for x in lines} == {
