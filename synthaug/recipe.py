@@ -128,6 +128,8 @@ class EvaluationSection(Section):
     synthetic_share: float = Field(
         0.5, ge=0, le=1, description="0 real images only, 1 the balanced folder as it is"
     )
+    likelihood_images: int = Field(25, ge=1, description="per class, train and test each")
+    likelihood_timesteps: int = Field(100, ge=2, description="network evaluations per image")
 
 
 class Recipe(Section):

@@ -161,6 +161,10 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder of extra real images, for the oracle arm only."),
     ] = None,
+    likelihood: Annotated[
+        bool,
+        typer.Option("--likelihood", help="Also measure bits/dim of train and test images."),
+    ] = False,
     run: RunOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -172,7 +176,9 @@ def evaluate(
         from synthaug.stages.evaluate import EvaluateRequest
         from synthaug.stages.evaluate import evaluate as run_evaluate
 
-        request = EvaluateRequest(run=run, arms=arms, seeds=seeds, oracle=oracle, device=device)
+        request = EvaluateRequest(
+            run=run, arms=arms, seeds=seeds, oracle=oracle, likelihood=likelihood, device=device
+        )
         result = run_evaluate(request, terminal)
         print_results(terminal, result)
         terminal.json(result)

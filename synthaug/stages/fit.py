@@ -12,7 +12,6 @@ import torch
 
 from synthaug import __version__
 from synthaug.data.names import folder_names
-from synthaug.data.splits import cut_held_out
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.specialise import SpecialistVerdict, judge_specialist, specialise
 from synthaug.diffusion.training import (
@@ -24,7 +23,7 @@ from synthaug.diffusion.training import (
 )
 from synthaug.errors import ResourceError
 from synthaug.recipe import Recipe
-from synthaug.stages.dataset import Dataset, read_dataset, save_dataset
+from synthaug.stages.dataset import Dataset, learn_and_held_out, read_dataset, save_dataset
 from synthaug.stages.device import describe_device, resolve_device
 from synthaug.stages.planning import (
     LARGEST_SIZE,
@@ -158,17 +157,10 @@ class _Session:
         return summary
 
     def _held_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """Positions to learn from and to judge specialists by; a val/ folder serves as these."""
-        train, val = self.dataset.splits.train, self.dataset.splits.val
-        if not self.request.per_class or self.request.from_scratch or len(val):
-            return train, val
-        learn, held_out = cut_held_out(
-            self.dataset.labels[train],
-            tuple(self.dataset.content_hashes[i] for i in train),
-            fraction=self.request.recipe.data.held_out_fraction,
-            seed=self.request.recipe.seed,
-        )
-        return train[learn], train[held_out]
+        return learn_and_held_out(
+            self.dataset, self.request.recipe, per_class=self.request.per_class,
+            from_scratch=self.request.from_scratch,
+        )  # fmt: skip
 
     def _train_base(self, learn: np.ndarray) -> tuple[Denoiser, int]:
         """The joint class-conditional denoiser with averaged weights, and the steps it took."""

@@ -11,7 +11,7 @@ import torch
 from synthaug.balance.plan import BalancePlan, plan_balance
 from synthaug.data.names import folder_names
 from synthaug.data.writer import Provenance, write_balanced
-from synthaug.diffusion.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
+from synthaug.diffusion.checkpoint import Checkpoint, load_checkpoint
 from synthaug.diffusion.generation import check_sampling, generate_images
 from synthaug.diffusion.noise import image_seeds
 from synthaug.errors import DataError, DivergedError, UsageError
@@ -19,6 +19,7 @@ from synthaug.recipe import SamplingSection
 from synthaug.stages.dataset import Dataset, load_dataset
 from synthaug.stages.device import describe_device, resolve_device
 from synthaug.stages.progress import Progress, Silent, Task
+from synthaug.stages.record import find_denoiser
 from synthaug.stages.run_dir import RunDir, open_run, read_recipe, utc_now
 from synthaug.stages.signals import StopFlag, stop_flag
 
@@ -153,16 +154,14 @@ class _Session:
     def _checkpoint(self, k: int) -> tuple[Checkpoint, str]:
         """The specialist of class k if `fit` kept one, else the base."""
         name = self.plan.class_names[k]
-        folder = folder_names(self.dataset.class_names)[name]
-        own = newest_checkpoint(self.run / "specialists" / folder)
-        base = newest_checkpoint(self.run / "base")
-        found = own or base
-        if found is None:
+        known = find_denoiser(self.run, self.dataset.class_names, k)
+        if known is None:
             raise UsageError(
                 f"run {self.run.path} has no network for class {name!r}",
                 remedy="run `synthaug fit` first; after --from-scratch, ask for images "
                 "of the classes it trained only",
             )
+        found, kind = known
         checkpoint = self.loaded.get(found)
         if checkpoint is None:
             checkpoint = self.loaded[found] = load_checkpoint(found, self.device)
@@ -170,7 +169,7 @@ class _Session:
                 self.progress.warn(
                     f"{found} comes from a fit that was stopped: its images may be poor"
                 )
-        return checkpoint, "specialist" if own else "base"
+        return checkpoint, kind
 
     def _class_samples(self, k: int, n: int, checkpoint: Checkpoint, task: Task) -> ClassSamples:
         """Draw n acceptable images of class k, or take them from an earlier, stopped generate."""

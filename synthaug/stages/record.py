@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from synthaug import __version__
-from synthaug.diffusion.checkpoint import save_checkpoint
+from synthaug.data.names import folder_names
+from synthaug.diffusion.checkpoint import newest_checkpoint, save_checkpoint
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.generation import generate_images
 from synthaug.diffusion.noise import image_seeds
@@ -65,6 +67,16 @@ def keep_checkpoint(
         if older.name < folder.name:
             shutil.rmtree(older, ignore_errors=True)
     return folder
+
+
+def find_denoiser(run: RunDir, class_names: Sequence[str], k: int) -> tuple[Path, str] | None:
+    """The checkpoint for class k and what it is: its specialist if `fit` kept one, else the base.
+
+    None where there is neither, as for classes that --from-scratch did not train.
+    """
+    own = newest_checkpoint(run / "specialists" / folder_names(class_names)[class_names[k]])
+    found = own or newest_checkpoint(run / "base")
+    return None if found is None else (found, "specialist" if own else "base")
 
 
 def keep_grid(run: RunDir, denoiser: Denoiser, step: int) -> Path:
