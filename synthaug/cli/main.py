@@ -124,7 +124,7 @@ def generate(
             help="auto, minority, 'not majority', N or class=N,...; no value: the plan of the run.",
         ),
     ] = None,
-    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim or dpmpp_2m.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpmpp_2m or heun.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     cfg_scale: Annotated[float | None, typer.Option(min=0, help="Guidance; 1 is off.")] = None,
     run: RunOption = None,

@@ -55,6 +55,7 @@ class Provenance:
         steps: sampler steps.
         nfe: network evaluations for this image.
         cfg_scale: guidance scale, 1 when off.
+        eta: noise of DDIM; None where there is none.
     """
 
     source: str
@@ -69,6 +70,7 @@ class Provenance:
     steps: int | None = None
     nfe: int | None = None
     cfg_scale: float | None = None
+    eta: float | None = None
 
     def to_record(self) -> dict[str, Any]:
         """The fields that are set, ready for JSON."""

@@ -14,6 +14,7 @@ from synthaug.data.writer import Provenance, write_balanced
 from synthaug.diffusion.checkpoint import Checkpoint, load_checkpoint
 from synthaug.diffusion.generation import check_sampling, generate_images
 from synthaug.diffusion.noise import image_seeds
+from synthaug.diffusion.samplers import evaluations
 from synthaug.errors import DataError, DivergedError, UsageError
 from synthaug.recipe import SamplingSection
 from synthaug.stages.dataset import Dataset, load_dataset
@@ -66,7 +67,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> dict
         sampling = recipe.sampling.model_copy(
             update={name: value for name, value in changes.items() if value is not None}
         )
-        check_sampling(sampling.sampler, sampling.steps, recipe.diffusion.T)
+        check_sampling(sampling.sampler, sampling.steps, recipe.diffusion.T, sampling.eta)
         plan = _plan(run, dataset, request)
         session = _Session(run, dataset, plan, sampling, recipe.seed, device, progress, stop)
         return session.generate()
@@ -104,6 +105,7 @@ class _Session:
                 steps=self.sampling.steps,
                 nfe=self._nfe,
                 cfg_scale=self.sampling.cfg_scale,
+                eta=self._eta,
             )
             for k, samples in drawn.items()
             for seed in samples.seeds
@@ -141,6 +143,7 @@ class _Session:
             "steps": self.sampling.steps,
             "nfe": self._nfe,
             "cfg_scale": self.sampling.cfg_scale,
+            **({} if self._eta is None else {"eta": self._eta}),
             "seconds": round(seconds, 1),
             "images_per_second": round(counts.sum() / seconds, 1) if seconds else None,
         }
@@ -149,7 +152,12 @@ class _Session:
 
     @property
     def _nfe(self) -> int:
-        return self.sampling.steps * (1 if self.sampling.cfg_scale == 1.0 else 2)
+        return evaluations(self.sampling.sampler, self.sampling.steps, self.sampling.cfg_scale)
+
+    @property
+    def _eta(self) -> float | None:
+        """Told only where there is one, so that manifests without it stay as they were."""
+        return self.sampling.eta or None
 
     def _checkpoint(self, k: int) -> tuple[Checkpoint, str]:
         """The specialist of class k if `fit` kept one, else the base."""
@@ -178,6 +186,7 @@ class _Session:
         key = (
             f"{checkpoint.sha256} {self.sampling.sampler} {self.sampling.steps} "
             f"{self.sampling.cfg_scale} {self.sampling.batch_size} {self.seed} {n}"
+            + ("" if self._eta is None else f" eta {self._eta}")
         )
         kept = self.run.read_arrays(file)
         if kept is not None and str(kept["key"]) == key:
@@ -217,6 +226,7 @@ class _Session:
                 sampler=self.sampling.sampler,
                 steps=self.sampling.steps,
                 cfg_scale=self.sampling.cfg_scale,
+                eta=self.sampling.eta,
                 batch_size=self.sampling.batch_size,
             ):
                 flat = np.ptp(batch.images.reshape(len(batch.seeds), -1), axis=1) <= FLAT_RANGE

@@ -12,6 +12,7 @@ import torch
 from synthaug.balance.plan import BalancePlan, plan_balance
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.generation import check_sampling, generate_images
+from synthaug.diffusion.samplers import evaluations
 from synthaug.diffusion.schedule import make_schedule
 from synthaug.diffusion.training import TrainingOptions, make_ema, train_denoiser
 from synthaug.diffusion.unet import NetworkSpec, build_denoiser, choose_network
@@ -193,7 +194,7 @@ def plan_fit(
         recipe.balance.strategy,
         minority_below=recipe.balance.minority_below,
     )
-    check_sampling(recipe.sampling.sampler, recipe.sampling.steps, section.T)
+    check_sampling(recipe.sampling.sampler, recipe.sampling.steps, section.T, recipe.sampling.eta)
     spec = network_spec(section, dataset.image_size, device)
     denoiser = fresh_denoiser(recipe, spec, dataset, device, seed=0)
     train_rate, sample_rate = _measure_denoiser(denoiser, dataset, recipe)
@@ -210,7 +211,8 @@ def plan_fit(
     share = 1.0 if from_scratch else section.specialist_share
     each = max(int(total * share / len(specialists)), 1) if specialists else 0
     base_steps = 0 if from_scratch else max(total - each * len(specialists), 1)
-    nfe = recipe.sampling.steps * (1 if recipe.sampling.cfg_scale == 1.0 else 2)
+    sampling = recipe.sampling
+    nfe = evaluations(sampling.sampler, sampling.steps, sampling.cfg_scale)
     n_images = len(DEFAULT_ARMS) * recipe.evaluation.seeds * recipe.evaluation.steps
     return FitPlan(
         balance=balance,
