@@ -131,13 +131,21 @@ class DiffusionSection(Section):
 
 
 class SamplingSection(Section):
-    sampler: Literal["ddpm", "ddim", "dpmpp_2m"] = "ddim"
+    sampler: Literal["ddpm", "ddim", "dpmpp_2m", "heun"] = "ddim"
     steps: int = Field(20, ge=1)
     cfg_scale: float = Field(1.0, ge=0, description="1 is off")
     strength: float = Field(
         0.6, gt=0, le=1, description="noise put on real images to vary or mix them; 1 is all"
     )
+    eta: float = Field(0.0, ge=0, le=1, description="noise of ddim: 0 none, 1 that of ddpm")
     batch_size: int = Field(128, ge=1)
+
+    @model_validator(mode="after")
+    def _eta_of_ddim(self) -> "SamplingSection":
+        """Any other sampler would ignore it without a word."""
+        if self.eta and self.sampler != "ddim":
+            raise ValueError(f"eta {self.eta:g} belongs to `sampler: ddim`, not {self.sampler}")
+        return self
 
 
 class EvaluationSection(Section):
@@ -153,6 +161,8 @@ class EvaluationSection(Section):
     synthetic_share: float = Field(
         0.5, ge=0, le=1, description="0 real images only, 1 the balanced folder as it is"
     )
+    likelihood_images: int = Field(25, ge=1, description="per class, train and test each")
+    likelihood_timesteps: int = Field(100, ge=2, description="network evaluations per image")
 
 
 class Recipe(Section):

@@ -73,15 +73,15 @@ def read_manifest(run: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def quick_rates() -> Iterator[None]:
     """Speeds are measured for moments instead of seconds; what is measured stays the same."""
-    from synthaug.stages import network
+    from synthaug.stages import sizing
 
-    measure = network.measure_rate
+    measure = sizing.measure_rate
 
     def briefly(call: Any, n_images: int, *, seconds: float) -> float:
         return measure(call, n_images, seconds=min(seconds, 0.02))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "measure_rate", briefly)
+        patch.setattr(sizing, "measure_rate", briefly)
         yield
 
 

@@ -243,8 +243,9 @@ def test_a_list_of_betas_survives_the_run_folder(tmp_path: Path):
         ((f"diffusion.schedule={[0.1] * 11 + [1.5]}",), "diffusion.schedule.* less than 1"),
         (("diffusion.schedule=sigmoid",), "diffusion.schedule.*'cosine' or 'linear'"),
         (("diffusion.schedule=7",), "diffusion.schedule.*tuple"),
+        (("sampling.eta=0.5", "sampling.sampler=heun"), "eta 0.5 belongs to `sampler: ddim`"),
         (("diffusion.beta_end=0.1",), "diffusion: beta_start and beta_end belong to"),
     ],
 )
-def test_schedule_faults(overrides: tuple[str, ...], words: str):
+def test_settings_that_contradict_each_other_are_faults(overrides: tuple[str, ...], words: str):
     assert re.search(words, fault(*overrides))

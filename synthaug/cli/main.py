@@ -124,7 +124,7 @@ def generate(
             help="auto, minority, 'not majority', N or class=N,...; no value: the plan of the run.",
         ),
     ] = None,
-    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim or dpmpp_2m.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpmpp_2m or heun.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     cfg_scale: Annotated[float | None, typer.Option(min=0, help="Guidance; 1 is off.")] = None,
     mode: Annotated[
@@ -173,6 +173,10 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder of extra real images, for the oracle arm only."),
     ] = None,
+    likelihood: Annotated[
+        bool,
+        typer.Option("--likelihood", help="Also measure bits/dim of train and test images."),
+    ] = False,
     run: RunOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -184,7 +188,9 @@ def evaluate(
         from synthaug.stages.evaluate import EvaluateRequest
         from synthaug.stages.evaluate import evaluate as run_evaluate
 
-        request = EvaluateRequest(run=run, arms=arms, seeds=seeds, oracle=oracle, device=device)
+        request = EvaluateRequest(
+            run=run, arms=arms, seeds=seeds, oracle=oracle, likelihood=likelihood, device=device
+        )
         result = run_evaluate(request, terminal)
         print_results(terminal, result)
         terminal.json(result)

@@ -11,6 +11,7 @@ from synthaug.report.tables import (
     arms_table,
     classes_table,
     differences_table,
+    likelihood_table,
 )
 from synthaug.report.words import describe_verdict
 
@@ -122,6 +123,8 @@ def print_results(terminal: Terminal, results: dict[str, Any]) -> None:
     if results["comparison"]:
         terminal.table(classes_table(results), caption="Recall of each class, the rarest first.")
         terminal.table(differences_table(results))
+    if results.get("likelihood"):
+        terminal.table(likelihood_table(results))
     verdict = results["verdict"]
     terminal.payload(f"\nVerdict: {describe_verdict(verdict['overall'])}. {verdict['sentence']}")
     terminal.payload(f"page: {results['report']}")

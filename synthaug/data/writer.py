@@ -59,6 +59,7 @@ class Provenance:
         strength: share of the noise that was put on the train images, in (0, 1].
         sources: paths of those train images relative to their dataset.
         lam: weight of the second of two, "lambda" in the record.
+        eta: noise of DDIM; None where there is none.
     """
 
     source: str
@@ -77,6 +78,7 @@ class Provenance:
     strength: float | None = None
     sources: tuple[str, ...] | None = None
     lam: float | None = None
+    eta: float | None = None
 
     def to_record(self) -> dict[str, Any]:
         """The fields that are set, ready for JSON."""

@@ -13,6 +13,8 @@ from synthaug.diffusion.noise import ImageNoise
 from synthaug.diffusion.partial import PartialStart, partial_timesteps
 from synthaug.diffusion.samplers import (
     SAMPLERS,
+    evaluations,
+    sample_ddim,
     sample_ddpm,
     sample_ddpm_learned,
     spaced_timesteps,
@@ -35,12 +37,21 @@ class SampleBatch:
     nfe: int
 
 
-def check_sampling(sampler: str, steps: int, T: int) -> None:
-    """Raise `UsageError` for a sampler or a number of steps that does not exist."""
+def check_sampling(sampler: str, steps: int, T: int, eta: float = 0.0) -> None:
+    """Raise `UsageError` for a sampler or a number of steps that does not exist.
+
+    And for an `eta` that the sampler would ignore: only `ddim` has one.
+    """
     if sampler not in SAMPLERS:
         raise UsageError(f"sampler {sampler!r}", expected="one of " + ", ".join(SAMPLERS))
     if not 1 <= steps <= T:
         raise UsageError(f"{steps} sampling steps", expected=f"1 to {T}")
+    if eta and sampler != "ddim":
+        raise UsageError(
+            f"eta {eta:g} with the sampler {sampler}",
+            expected="eta 0 for all samplers but ddim",
+            remedy="use ddim or set sampling.eta to 0",
+        )
 
 
 @torch.inference_mode()
@@ -52,18 +63,20 @@ def generate_images(
     sampler: str = "ddim",
     steps: int = 20,
     cfg_scale: float = 1.0,
+    eta: float = 0.0,
     batch_size: int = 128,
     start: PartialStart | None = None,
 ) -> Iterator[SampleBatch]:
     """Yield the images of `labels` int64 [N] and `seeds` int64 [N] in order.
 
-    They are drawn from pure noise, or from the N real images of `start` at partial noise.
+    They are drawn from pure noise, or from the N real images of `start` at partial noise. `eta` is
+    DDIM's: 0 deterministic, 1 ancestral.
 
     The same seeds at the same batch size give the same pixels; at another batch size they agree
     to floating-point error. Raises `UsageError` as `check_sampling` and
     `partial_timesteps` do.
     """
-    check_sampling(sampler, steps, denoiser.schedule.T)
+    check_sampling(sampler, steps, denoiser.schedule.T, eta)
     device = denoiser.device
     timesteps = spaced_timesteps(denoiser.schedule.T, steps)
     if start is not None:
@@ -77,7 +90,7 @@ def generate_images(
         x = noise()
         if start is not None:
             x = start.part(batch).encode(timesteps[0], x, denoiser.schedule)
-        draw = _sampler(sampler, denoiser, y, cfg_scale)
+        draw = _sampler(sampler, denoiser, y, cfg_scale, eta)
         x_0 = draw(x, denoiser.schedule, timesteps, noise)
         finite = torch.isfinite(x_0).flatten(1).all(dim=1)
         x_0[~finite] = -1.0
@@ -86,11 +99,13 @@ def generate_images(
             labels=labels[batch],
             seeds=seeds[batch],
             finite=finite.cpu().numpy(),
-            nfe=len(timesteps) * (1 if cfg_scale == 1.0 else 2),
+            nfe=evaluations(sampler, len(timesteps), cfg_scale),
         )
 
 
-def _sampler(name: str, denoiser: Denoiser, y: Tensor, cfg_scale: float) -> Callable[..., Tensor]:
+def _sampler(
+    name: str, denoiser: Denoiser, y: Tensor, cfg_scale: float, eta: float
+) -> Callable[..., Tensor]:
     """The sampler with its denoiser in place; `ddpm` takes the variance the denoiser has."""
 
     def denoise(x_t: Tensor, t: int) -> Tensor:
@@ -101,6 +116,8 @@ def _sampler(name: str, denoiser: Denoiser, y: Tensor, cfg_scale: float) -> Call
         assert fraction is not None
         return x_0_hat, fraction
 
+    if name == "ddim":
+        return partial(sample_ddim, denoise, eta=eta)
     if name != "ddpm":
         return partial(SAMPLERS[name], denoise)
     if denoiser.variance == "learned":

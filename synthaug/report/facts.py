@@ -39,6 +39,7 @@ _GENERATE_WORDS = {
     "sampler": "sampler",
     "steps": "sampling steps",
     "cfg_scale": "guidance scale (1 is off)",
+    "eta": "eta of DDIM (0 is deterministic)",
     "images_per_second": "images per second",
 }
 

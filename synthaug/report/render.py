@@ -19,6 +19,7 @@ from synthaug.report.tables import (
     classes_table,
     contestants,
     differences_table,
+    likelihood_table,
     specialists_table,
 )
 from synthaug.report.words import describe_metric, describe_verdict, one_line
@@ -135,6 +136,7 @@ def _context(
             for curve in curves or ()
             if np.isfinite(np.asarray(curve.losses, dtype=np.float64)).any()
         ],
+        "likelihood": likelihood_table(results),
         "fact_groups": how_it_was_done(results),
         "specialists": specialists_table(results),
         "commands": results.get("commands") or (),

@@ -227,6 +227,43 @@ def specialists_table(results: Results) -> Table:
     return Table("Specialised generators", columns, tuple(rows), caption)
 
 
+def likelihood_table(results: Results) -> Table:
+    """One row per class and one for all: bits/dim of train and test images, and the gap.
+
+    No rows unless `evaluate --likelihood` measured them.
+    """
+    measured = results.get("likelihood") or {}
+    entries = list(measured.get("classes", ()))
+    if len(entries) > 1:
+        entries.append({**measured["overall"], "class_name": "all classes"})
+    rows = []
+    for entry in entries:
+        gap = estimate(entry["gap"])
+        texts = [one_line(entry["class_name"]), f"{entry['n_train']} / {entry['n_test']}"]
+        texts += [
+            NOT_AVAILABLE if entry[s] is None else f"{entry[s]:.3f}" for s in ("train", "test")
+        ]
+        texts.append(difference(gap))
+        found = {"better": "train fits better", "worse": "test fits better"}
+        text = reading(gap) if gap is None or gap.low is not None else "too few images"
+        text, apart = found.get(text, text), text in found
+        rows.append(Row((*map(Cell, texts), Cell(text, strong=apart))))
+    columns = (
+        Column("class", numeric=False),
+        Column("images, train / test", brief="n"),
+        Column("train bits/dim", brief="train"),
+        Column("test bits/dim", brief="test"),
+        Column("gap"),
+        Column("reading", numeric=False),
+    )
+    caption = (
+        "Bits per pixel value under the generator, an upper bound: lower is better, 8 is knowing "
+        "nothing. Gap: test less train, with its 95 % interval. A gap that grows with training "
+        "means that the generator memorises its train images."
+    )
+    return Table("Likelihood of train and test images", columns, tuple(rows), caption)
+
+
 def contestants(results: Results) -> str:
     """One sentence that names the two arms compared; "" without a comparison."""
     compared = comparison(results)

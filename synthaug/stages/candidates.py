@@ -92,7 +92,8 @@ class Candidates:
         how = mode if mode == "sample" else f"{mode} {self.sampling.strength}"
         key = (
             f"{checkpoint.sha256} {self.sampling.sampler} {self.sampling.steps} "
-            f"{self.sampling.cfg_scale} {self.sampling.batch_size} {self.seed} {n} {how}"
+            f"{self.sampling.cfg_scale} {self.sampling.batch_size} {self.seed} {n} {how} "
+            f"{self.sampling.eta}"
         )
         kept = self.run.read_arrays(file)
         if kept is not None and str(kept["key"]) == key:
@@ -135,6 +136,7 @@ class Candidates:
                 sampler=self.sampling.sampler,
                 steps=self.sampling.steps,
                 cfg_scale=self.sampling.cfg_scale,
+                eta=self.sampling.eta,
                 batch_size=self.sampling.batch_size,
                 start=sources.start(self.dataset, self.sampling.strength) if sources else None,
             ):

@@ -10,9 +10,9 @@ import numpy as np
 from synthaug.data.decode import DecodedImages, choose_channels, choose_size, decode_images
 from synthaug.data.decode import read_headers as read_image_headers
 from synthaug.data.index import ImageIndex, index_folder, load_extra_folder
-from synthaug.data.splits import Splits, make_splits
+from synthaug.data.splits import Splits, cut_held_out, make_splits
 from synthaug.errors import DataError
-from synthaug.recipe import DataSection
+from synthaug.recipe import DataSection, Recipe
 from synthaug.stages.progress import Progress
 from synthaug.stages.run_dir import RunDir
 
@@ -178,6 +178,22 @@ def load_dataset(run: RunDir) -> Dataset:
         notices=tuple(described["notices"]),
         skipped=described.get("skipped", {}),
     )
+
+
+def learn_and_held_out(
+    dataset: Dataset, recipe: Recipe, *, per_class: bool, from_scratch: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions to learn from and to judge specialists by; a val/ folder serves as these."""
+    train, val = dataset.splits.train, dataset.splits.val
+    if not per_class or from_scratch or len(val):
+        return train, val
+    learn, held_out = cut_held_out(
+        dataset.labels[train],
+        tuple(dataset.content_hashes[i] for i in train),
+        fraction=recipe.data.held_out_fraction,
+        seed=recipe.seed,
+    )
+    return train[learn], train[held_out]
 
 
 def _decode(

@@ -13,6 +13,7 @@ from synthaug.evaluation.arms import DATA_SIDES, Arm, Material, TrainingSet, par
 from synthaug.stages.bench import Bench, Job, train_all
 from synthaug.stages.dataset import load_dataset, read_extra
 from synthaug.stages.device import resolve_device
+from synthaug.stages.likelihood import measure_likelihood
 from synthaug.stages.page import write_page
 from synthaug.stages.planning import classifier_options
 from synthaug.stages.progress import Progress, Silent
@@ -30,6 +31,7 @@ class EvaluateRequest:
     arms: str | None = None
     seeds: int | None = None
     oracle: Path | None = None
+    likelihood: bool = False
     device: str = "auto"
 
 
@@ -62,6 +64,8 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
         bench = Bench(material, dataset.test, classifier_options(recipe), str(device))
         runs = _run_arms(run, bench, dataset.fingerprint, arms, seeds, progress, stop)
         results = assemble_results(run, recipe, dataset, runs, seeds, device)
+        if request.likelihood:
+            results["likelihood"] = measure_likelihood(run, dataset, recipe, device, progress, stop)
         run.write_json("results.json", results)
         page = write_page(run, dataset, results)
         return {**results, "run": str(run.path), "report": str(page)}

@@ -12,7 +12,6 @@ import torch
 
 from synthaug import __version__
 from synthaug.data.names import folder_names
-from synthaug.data.splits import cut_held_out
 from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.specialise import SpecialistVerdict, judge_specialist, specialise
@@ -20,14 +19,14 @@ from synthaug.diffusion.stopping import HeldOutWatch
 from synthaug.diffusion.training import Horizon, StepStats, make_ema, train_denoiser
 from synthaug.errors import ResourceError
 from synthaug.recipe import Recipe
-from synthaug.stages.dataset import Dataset, read_dataset, save_dataset
+from synthaug.stages.dataset import Dataset, learn_and_held_out, read_dataset, save_dataset
 from synthaug.stages.device import describe_device, resolve_device
-from synthaug.stages.network import fresh_denoiser, training_options
 from synthaug.stages.planning import LARGEST_SIZE, FitPlan, TimeBudget, plan_fit
 from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.record import keep_checkpoint, keep_grid, log_held_out, log_steps
 from synthaug.stages.run_dir import RunDir, check_new_run, new_run, utc_now
 from synthaug.stages.signals import StopFlag, stop_flag
+from synthaug.stages.sizing import fresh_denoiser, training_options
 
 CHECKPOINT_SECONDS = 120.0
 LOG_EVERY = 10
@@ -152,18 +151,10 @@ class _Session:
         return summary
 
     def _held_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """Positions to learn from and to judge by; a val/ folder serves for judging."""
-        train, val = self.dataset.splits.train, self.dataset.splits.val
-        wanted = self.request.per_class or self.request.recipe.diffusion.early_stop
-        if not wanted or self.request.from_scratch or len(val):
-            return train, val
-        learn, held_out = cut_held_out(
-            self.dataset.labels[train],
-            tuple(self.dataset.content_hashes[i] for i in train),
-            fraction=self.request.recipe.data.held_out_fraction,
-            seed=self.request.recipe.seed,
-        )
-        return train[learn], train[held_out]
+        return learn_and_held_out(
+            self.dataset, self.request.recipe, per_class=self.request.per_class,
+            from_scratch=self.request.from_scratch,
+        )  # fmt: skip
 
     def _train_base(self, learn: np.ndarray, held_out: np.ndarray) -> tuple[Denoiser, int]:
         """The joint class-conditional denoiser with averaged weights, and the steps it took."""

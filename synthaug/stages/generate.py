@@ -54,7 +54,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> dict
         sampling = recipe.sampling.model_copy(
             update={name: value for name, value in changes.items() if value is not None}
         )
-        check_sampling(sampling.sampler, sampling.steps, recipe.diffusion.T)
+        check_sampling(sampling.sampler, sampling.steps, recipe.diffusion.T, sampling.eta)
         plan = _plan(run, dataset, request)
         if any(n and m != "sample" for n, m in zip(plan.n_new, plan.mode_in_use, strict=True)):
             steps = spaced_timesteps(recipe.diffusion.T, sampling.steps)
@@ -101,6 +101,7 @@ class _Session:
                 nfe=samples.nfe,
                 cfg_scale=self.sampling.cfg_scale,
                 mode=modes[k],
+                eta=self._eta,
             )
             provenance += self._origins(k, samples, common)
         real_images, real_labels = self.dataset.train
@@ -145,6 +146,7 @@ class _Session:
                 }
                 for k, samples in drawn.items()
             },
+            **({} if self._eta is None else {"eta": self._eta}),
             "seconds": round(seconds, 1),
             "images_per_second": round(counts.sum() / seconds, 1) if seconds else None,
         }
@@ -162,6 +164,11 @@ class _Session:
                 origin = replace(origin, strength=self.sampling.strength, sources=paths, lam=lam)
             origins.append(origin)
         return origins
+
+    @property
+    def _eta(self) -> float | None:
+        """Told only where there is one, so that manifests without it stay as they were."""
+        return self.sampling.eta or None
 
 
 def _plan(run: RunDir, dataset: Dataset, request: GenerateRequest) -> BalancePlan:

@@ -1,5 +1,6 @@
 """The network that draws a class: its own specialist, or the joint base."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,15 +29,15 @@ class Networks:
 
         Raises `UsageError` if there is neither.
         """
-        folder = folder_names(self.dataset.class_names)[name]
-        own = newest_checkpoint(self.run / "specialists" / folder)
-        found = own or newest_checkpoint(self.run / "base")
-        if found is None:
+        names = self.dataset.class_names
+        known = find_denoiser(self.run, names, names.index(name))
+        if known is None:
             raise UsageError(
                 f"run {self.run.path} has no network for class {name!r}",
                 remedy="run `synthaug fit` first; after --from-scratch, ask for images "
                 "of the classes it trained only",
             )
+        found, kind = known
         checkpoint = self.loaded.get(found)
         if checkpoint is None:
             checkpoint = self.loaded[found] = load_checkpoint(found, self.device)
@@ -44,4 +45,14 @@ class Networks:
                 self.progress.warn(
                     f"{found} comes from a fit that was stopped: its images may be poor"
                 )
-        return checkpoint, "specialist" if own else "base"
+        return checkpoint, kind
+
+
+def find_denoiser(run: RunDir, class_names: Sequence[str], k: int) -> tuple[Path, str] | None:
+    """The checkpoint for class k and what it is: its specialist if `fit` kept one, else the base.
+
+    None where there is neither, as for classes that --from-scratch did not train.
+    """
+    own = newest_checkpoint(run / "specialists" / folder_names(class_names)[class_names[k]])
+    found = own or newest_checkpoint(run / "base")
+    return None if found is None else (found, "specialist" if own else "base")

@@ -10,7 +10,7 @@ import torch
 from synthaug.balance.plan import BalancePlan, plan_balance
 from synthaug.diffusion.generation import check_sampling
 from synthaug.diffusion.partial import partial_timesteps
-from synthaug.diffusion.samplers import spaced_timesteps
+from synthaug.diffusion.samplers import evaluations, spaced_timesteps
 from synthaug.errors import DataError, UsageError
 from synthaug.evaluation.arms import DEFAULT_ARMS, Arm, Material
 from synthaug.evaluation.training import ClassifierOptions
@@ -18,7 +18,7 @@ from synthaug.recipe import Recipe
 from synthaug.stages.bench import Bench, n_workers
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.device import describe_device
-from synthaug.stages.network import (
+from synthaug.stages.sizing import (
     DEFAULT_LIMIT,
     NetworkPlan,
     parse_duration,
@@ -151,7 +151,7 @@ def plan_fit(
         recipe.balance.strategy,
         minority_below=recipe.balance.minority_below,
     )
-    check_sampling(recipe.sampling.sampler, recipe.sampling.steps, section.T)
+    check_sampling(recipe.sampling.sampler, recipe.sampling.steps, section.T, recipe.sampling.eta)
     network = plan_network(recipe, dataset, device)
 
     specialists: tuple[int, ...] = ()
@@ -166,7 +166,8 @@ def plan_fit(
     share = 1.0 if from_scratch else section.specialist_share
     each = max(int(total * share / len(specialists)), 1) if specialists else 0
     base_steps = 0 if from_scratch else max(total - each * len(specialists), 1)
-    nfe = recipe.sampling.steps * (1 if recipe.sampling.cfg_scale == 1.0 else 2)
+    sampling = recipe.sampling
+    nfe = evaluations(sampling.sampler, sampling.steps, sampling.cfg_scale)
     n_images = len(DEFAULT_ARMS) * recipe.evaluation.seeds * recipe.evaluation.steps
     return FitPlan(
         balance=balance,
@@ -197,7 +198,7 @@ def _expected_evaluations(balance: BalancePlan, recipe: Recipe) -> int:
             left = timesteps
             if mode != "sample":
                 left = partial_timesteps(timesteps, sampling.strength, T)
-            total += n_new * len(left) * (1 if sampling.cfg_scale == 1.0 else 2)
+            total += n_new * evaluations(sampling.sampler, len(left), sampling.cfg_scale)
     return total
 
 

@@ -130,8 +130,8 @@ def assemble_results(
     made = generated.get("counts", {})
     results["synthetic_counts"] = [made.get(name, 0) for name in plan.class_names]
     if generated:
-        keys = ("n", "images_per_second", "sampler", "steps", "nfe", "cfg_scale", "rejected")
-        results["generate"] = {key: generated[key] for key in keys}
+        keys = ("n", "images_per_second", "sampler", "steps", "nfe", "cfg_scale", "eta", "rejected")
+        results["generate"] = {key: generated[key] for key in keys if key in generated}
     if fitted:
         told = (
             "minutes", "n_img", "images_per_second", "parameters", "flops_per_image", "device",

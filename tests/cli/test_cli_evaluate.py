@@ -1,11 +1,14 @@
 """`synthaug evaluate`: numbers that can be worked out again, and a page that shows them."""
 
+import json
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score, recall_score
 
@@ -256,3 +259,101 @@ def test_an_evaluation_of_real_arms_needs_no_synthetic_images(cli, copied_run: P
         (copied_run / name).unlink()
     cli("evaluate", "--run", copied_run, "--arms", "real/ce", "--seeds", "1").ok()
     assert cli("evaluate", "--run", copied_run).code == 2
+
+
+# Likelihood -------------------------------------------------------------------------------------
+
+LITTLE = {"likelihood_images": 3, "likelihood_timesteps": 5}
+
+
+def with_recipe(run: Path, **changed) -> Path:
+    """The run with other numbers in the evaluation section of its recipe."""
+    path = run / "recipe.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    recipe["evaluation"] |= changed
+    path.write_text(yaml.safe_dump(recipe))
+    return run
+
+
+def test_likelihood_of_train_and_test_images(cli, smoke, copied_run: Path):
+    """Each number can be worked out again from the arrays that are kept."""
+    run = with_recipe(copied_run, **LITTLE)
+    told = cli("evaluate", "--run", run, "--likelihood", "--json").ok()
+    assert "measuring likelihood: 60/60 images" in told.err
+    measured = told.json["likelihood"]
+    assert (run / "results.json").read_text().count('"likelihood"') == 1
+    assert [c["class_name"] for c in measured["classes"]] == [str(k) for k in range(10)]
+    assert {c["denoiser"] for c in measured["classes"]} == {"base"}
+    entry = measured["classes"][3]
+    with np.load(run / "likelihood" / "3.npz") as kept:
+        train, test = kept["train"].sum(0), kept["test"].sum(0)
+    assert (entry["n_train"], entry["n_test"]) == (3, 3) == (len(train), len(test))
+    assert entry["train"] == pytest.approx(train.mean(), abs=1e-3)
+    assert entry["gap"]["mean"] == pytest.approx(test.mean() - train.mean(), abs=1e-3)
+    interval = stats.ttest_ind(test, train, equal_var=False).confidence_interval(0.95)
+    assert entry["gap"]["low"] == pytest.approx(interval.low, abs=1e-3)
+    assert entry["gap"]["high"] == pytest.approx(interval.high, abs=1e-3)
+    gaps = [c["gap"]["mean"] for c in measured["classes"]]
+    assert measured["overall"]["gap"]["mean"] == pytest.approx(np.mean(gaps), abs=1e-3)
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    assert "Did the generator learn by heart?" in page.text
+    assert "likelihood" not in smoke.evaluate.json
+    assert "learn by heart" not in (smoke.path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_second_likelihood_is_read_and_another_setting_is_measured(cli, copied_run: Path):
+    run = with_recipe(copied_run, **LITTLE)
+    first = cli("evaluate", "--run", run, "--likelihood", "--json").ok().json
+    kept = {p.name: p.stat().st_mtime_ns for p in (run / "likelihood").iterdir()}
+    (run / "likelihood" / "9.npz").write_bytes(b"damaged")
+    told = cli("evaluate", "--run", run, "--likelihood").ok()
+    for words in ("Likelihood of train and test images", "all classes", "memorises"):
+        assert words in told.out
+    again = {p.name: p.stat().st_mtime_ns for p in (run / "likelihood").iterdir()}
+    assert [name for name in kept if kept[name] != again[name]] == ["9.npz"]
+    results = json.loads((run / "results.json").read_text())
+    assert results["likelihood"] == first["likelihood"]
+    with_recipe(run, likelihood_timesteps=6)
+    cli("evaluate", "--run", run, "--likelihood").ok()
+    changed = {p.name: p.stat().st_mtime_ns for p in (run / "likelihood").iterdir()}
+    assert all(changed[name] != again[name] for name in again)
+
+
+def test_likelihood_of_a_class_without_a_network(cli, copied_run: Path):
+    """A specialist is used for its class alone; without a base the others are left out."""
+    run = with_recipe(copied_run, **LITTLE)
+    shutil.copytree(run / "base", run / "specialists" / "4")
+    kinds = cli("evaluate", "--run", run, "--likelihood", "--json").ok().json["likelihood"]
+    assert [c["denoiser"] for c in kinds["classes"]].index("specialist") == 4
+    shutil.rmtree(run / "base")
+    alone = cli("evaluate", "--run", run, "--likelihood", "--json").ok().json["likelihood"]
+    assert [c["class_name"] for c in alone["classes"]] == ["4"]
+    shutil.rmtree(run / "specialists")
+    refused = cli("evaluate", "--run", run, "--likelihood")
+    assert refused.code == 2 and "has no network" in refused.fault
+
+
+def test_a_stop_falls_between_two_images_and_keeps_finished_classes(
+    cli, copied_run: Path, monkeypatch
+):
+    from synthaug.errors import InterruptedRun
+    from synthaug.stages.dataset import load_dataset
+    from synthaug.stages.likelihood import measure_likelihood
+    from synthaug.stages.progress import Silent
+    from synthaug.stages.run_dir import open_run, read_recipe
+    from synthaug.stages.signals import StopFlag
+
+    run = open_run(with_recipe(copied_run, **LITTLE))
+    stop, seen = StopFlag(), []
+    monkeypatch.setattr(
+        type(stop), "check",
+        lambda self, saved: seen.append(saved) or (len(seen) == 8 and self._stop(saved)),
+    )  # fmt: skip
+    monkeypatch.setattr(
+        type(stop), "_stop", lambda self, saved: (_ for _ in ()).throw(InterruptedRun(saved)),
+        raising=False,
+    )  # fmt: skip
+    dataset, recipe = load_dataset(run), read_recipe(run)
+    with pytest.raises(InterruptedRun, match="finished classes are kept"):
+        measure_likelihood(run, dataset, recipe, torch.device("cpu"), Silent(), stop)
+    assert [p.name for p in (run / "likelihood").iterdir()] == ["0.npz"]

@@ -12,7 +12,6 @@ from PIL import Image
 from synthaug.diffusion.checkpoint import load_checkpoint, newest_checkpoint
 from synthaug.diffusion.generation import generate_images
 from synthaug.diffusion.partial import PartialStart
-from synthaug.diffusion.samplers import SAMPLERS
 from synthaug.stages.device import resolve_device
 
 TRAIN = [40, 31, 24, 19, 14, 11, 9, 7, 5, 4]
@@ -165,21 +164,44 @@ def test_a_wrong_edit_of_the_plan_is_told_with_the_file(
     assert str(copied_run / "plan.json") in refused.fault
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_samplers_and_guidance_are_recorded(cli, copied_run: Path, manifest_of, sampler: str):
+@pytest.mark.parametrize(
+    ("sampler", "nfe"), [("ddpm", 8), ("ddim", 8), ("dpmpp_2m", 8), ("heun", 14)]
+)
+def test_samplers_and_guidance_are_recorded(
+    cli, copied_run: Path, manifest_of, sampler: str, nfe: int
+):
     before = files_of(copied_run)
     told = cli(
         "generate", "--balance", "3=25,9=8", "--sampler", sampler, "--steps", "4",
         "--cfg-scale", "2", "--mode", "sample", "--run", copied_run, "--json",
     ).ok().json  # fmt: skip
-    assert (told["sampler"], told["steps"], told["nfe"], told["cfg_scale"]) == (sampler, 4, 8, 2.0)
+    assert (told["sampler"], told["steps"], told["nfe"], told["cfg_scale"]) == (
+        sampler, 4, nfe, 2.0
+    )  # fmt: skip
     made = [x for x in manifest_of(copied_run) if x["source"] == "synthetic"]
     assert len(made) == 2 * (6 + 4)
     for line in made:
-        assert (line["sampler"], line["nfe"], line["cfg_scale"]) == (sampler, 8, 2.0)
+        assert (line["sampler"], line["nfe"], line["cfg_scale"]) == (sampler, nfe, 2.0)
+        assert "eta" not in line
     changed = files_of(copied_run)
     assert changed["synthetic/9/000000.png"] != before["synthetic/9/000000.png"]
     assert changed["balanced/0/real-000000.png"] == before["balanced/0/real-000000.png"]
+
+
+def test_eta_is_taken_from_the_recipe_recorded_and_refused_by_other_samplers(
+    cli, copied_run: Path, manifest_of
+):
+    before = files_of(copied_run)
+    recipe = (copied_run / "recipe.yaml").read_text()
+    assert "eta: 0.0" in recipe
+    (copied_run / "recipe.yaml").write_text(recipe.replace("eta: 0.0", "eta: 0.75"))
+    told = cli("generate", "--run", copied_run, "--json").ok().json
+    assert told["eta"] == 0.75
+    assert {x.get("eta") for x in manifest_of(copied_run) if x["source"] == "synthetic"} == {0.75}
+    changed = files_of(copied_run)
+    assert changed["synthetic/9/000000.png"] != before["synthetic/9/000000.png"]
+    refused = cli("generate", "--run", copied_run, "--sampler", "heun")
+    assert refused.code == 2 and "eta 0.75 with the sampler heun" in refused.fault
 
 
 def test_the_same_seed_gives_the_same_bytes(cli, smoke, copied_run: Path):

@@ -7,8 +7,8 @@ import pytest
 from synthaug.diffusion.batches import TrainingOptions
 from synthaug.evaluation.training import ClassifierOptions
 from synthaug.recipe import DiffusionSection, EvaluationSection, Recipe
-from synthaug.stages.network import training_options
 from synthaug.stages.planning import classifier_options
+from synthaug.stages.sizing import training_options
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,32 @@ def test_nfe_counts_network_evaluations(trained, monkeypatch, cfg_scale, nfe):
     assert batch.nfe == nfe == sum(evaluated) / len(LABELS)
 
 
+def test_heun_counts_two_evaluations_for_all_steps_but_the_last(trained, monkeypatch):
+    network, evaluated = trained.denoiser.network, []
+    forward = network.forward
+
+    def counted(x, *args, **kwargs):
+        evaluated.append(len(x))
+        return forward(x, *args, **kwargs)
+
+    monkeypatch.setattr(network, "forward", counted)
+    for cfg_scale in (1.0, 2.0):
+        evaluated.clear()
+        options = {"sampler": "heun", "steps": 4, "cfg_scale": cfg_scale}
+        batch = next(generate_images(trained.denoiser, LABELS, SEEDS, **options))
+        assert batch.nfe == 7 * cfg_scale == sum(evaluated) / len(LABELS)
+
+
+def test_eta_adds_noise_to_ddim_and_is_refused_elsewhere(trained):
+    still, noisy = pixels(trained.denoiser), pixels(trained.denoiser, eta=1.0)
+    assert not np.array_equal(still, noisy)
+    np.testing.assert_array_equal(noisy, pixels(trained.denoiser, eta=1.0))
+    ancestral = pixels(trained.denoiser, sampler="ddpm").astype(int)
+    assert np.abs(noisy - ancestral).max() <= 1  # the same chain (Song et al. 2021, Eq. 16)
+    with pytest.raises(UsageError, match=r"eta 0\.5 with the sampler heun"):
+        pixels(trained.denoiser, sampler="heun", eta=0.5)
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_network_that_is_not_finite_is_reported_not_raised(tiny, name):
     denoiser = tiny()
@@ -107,7 +133,7 @@ def test_ends_of_the_range_of_steps_are_allowed(sampler, steps):
 
 
 def test_unknown_sampler(trained):
-    with pytest.raises(UsageError, match=r"'euler'.*ddpm, ddim, dpmpp_2m"):
+    with pytest.raises(UsageError, match=r"'euler'.*ddpm, ddim, dpmpp_2m, heun"):
         list(generate_images(trained.denoiser, LABELS, SEEDS, sampler="euler"))
 
 

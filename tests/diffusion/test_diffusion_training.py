@@ -239,7 +239,7 @@ def test_loss_goes_down(trained):
     assert np.mean(losses[-30:]) < 0.6 * np.mean(losses[:10])
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m", "heun"])
 def test_learned_classes_have_their_brightness(trained, sampler):
     """Means of 16 images a class within 40 of 255 grey levels of the train means, 40 and 215."""
     batch = next(

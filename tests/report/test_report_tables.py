@@ -8,6 +8,7 @@ from synthaug.report.tables import (
     arms_table,
     classes_table,
     differences_table,
+    likelihood_table,
     specialists_table,
 )
 from synthaug.report.words import describe_arm, describe_metric, reading, score, share, signed
@@ -265,3 +266,34 @@ def test_results_of_another_schema_or_with_gaps_are_refused(results):
         check_results({k: v for k, v in results.items() if k != "arms"})
     with pytest.raises(DataError, match="synthetic_counts for 10 classes"):
         check_results({**results, "synthetic_counts": [1]})
+
+
+def likelihood_entry(name, gap, n=25):
+    return {
+        "class_name": name, "denoiser": "base", "n_train": n, "n_test": n, "train": 3.1,
+        "test": 3.1 + gap["mean"], "gap": gap,
+    }  # fmt: skip
+
+
+def test_likelihood_table_reads_the_gap(results):
+    assert not likelihood_table(results).rows
+    results["likelihood"] = {
+        "classes": [
+            likelihood_entry("rare", {"mean": 0.4, "low": 0.2, "high": 0.6}),
+            likelihood_entry("common", {"mean": 0.01, "low": -0.1, "high": 0.12}),
+            likelihood_entry("odd", {"mean": -0.3, "low": -0.4, "high": -0.2}),
+            likelihood_entry("single", {"mean": 0.3, "low": None, "high": None}, n=1),
+            {**likelihood_entry("none", {"mean": 0}), "test": None, "n_test": 0, "gap": None},
+        ],
+        "overall": likelihood_entry("", {"mean": 0.05, "low": 0.01, "high": 0.09}),
+    }
+    rows = [[cell.text for cell in row.cells] for row in likelihood_table(results).rows]
+    assert rows[0] == [
+        "rare", "25 / 25", "3.100", "3.500", "+0.400 [+0.200, +0.600]", "train fits better"
+    ]  # fmt: skip
+    assert [row[-1] for row in rows[1:]] == [
+        "no evidence", "test fits better", "too few images", "n/a", "train fits better"
+    ]  # fmt: skip
+    assert rows[4][3:] == ["n/a", "n/a", "n/a"]
+    assert rows[5][0] == "all classes"
+    assert "memorises" in likelihood_table(results).caption

@@ -7,9 +7,9 @@ import torch
 
 from synthaug.errors import DataError, UsageError
 from synthaug.recipe import load_recipe
-from synthaug.stages import network
-from synthaug.stages.network import parse_duration
+from synthaug.stages import sizing
 from synthaug.stages.planning import TimeBudget, plan_fit
+from synthaug.stages.sizing import parse_duration
 
 CPU = torch.device("cpu")
 
@@ -110,7 +110,7 @@ def test_the_plan_in_json_has_every_class(dataset_of, quick_rates):
 
 def test_guidance_doubles_the_expected_cost_of_an_image(dataset_of, quick_rates, monkeypatch):
     # The measured speed is pinned: two measurements on a busy machine can differ twofold.
-    monkeypatch.setattr(network, "_measure_denoiser", lambda *args: (100.0, 200.0))
+    monkeypatch.setattr(sizing, "_measure_denoiser", lambda *args: (100.0, 200.0))
     plain, guided = (plan(dataset_of(40, 20), f"sampling.cfg_scale={w}") for w in (1, 2))
     assert plain.sample_rate == 2 * guided.sample_rate
     assert guided.generate_seconds == pytest.approx(20 / guided.sample_rate)
@@ -120,7 +120,7 @@ def test_guidance_doubles_the_expected_cost_of_an_image(dataset_of, quick_rates,
 def test_variations_are_expected_to_take_the_steps_that_are_left(
     dataset_of, quick_rates, monkeypatch
 ):
-    monkeypatch.setattr(network, "_measure_denoiser", lambda *args: (100.0, 200.0))
+    monkeypatch.setattr(sizing, "_measure_denoiser", lambda *args: (100.0, 200.0))
     told = plan(dataset_of(40, 20, 10), "sampling.strength=0.7")  # two of the three steps
     assert told.generate_seconds == pytest.approx((20 * 3 + 30 * 2) / 200)
 
@@ -143,7 +143,7 @@ def test_the_recipe_may_name_the_network(dataset_of, quick_rates):
 )
 def test_more_time_buys_a_larger_network(dataset_of, monkeypatch, limit, speed, expected):
     """At 100 images/s of the larger one, 100 s show it too few images and 1,000 s enough."""
-    monkeypatch.setattr(network, "measure_rate", lambda call, n, *, seconds: speed)
+    monkeypatch.setattr(sizing, "measure_rate", lambda call, n, *, seconds: speed)
     found = plan(
         dataset_of(30, 10), "diffusion.channels=null", "diffusion.steps=null",
         f"diffusion.time_limit={limit}",
