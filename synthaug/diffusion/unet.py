@@ -82,8 +82,8 @@ def _presets(image_size: int, gpu: bool) -> tuple[list[tuple[int, ...]], int, in
     if image_size <= 8:
         return [(32, 64), (48, 96)], 1, 1
     if image_size <= 32:
-        return [(24, 48, 48), (32, 64, 64), (48, 96, 96)], 1, 1
-    return [(24, 48, 48), (32, 64, 64), (48, 96, 96)], 1, 2
+        return [(24, 48, 48), (32, 64, 64)], 1, 1
+    return [(24, 48, 48), (32, 64, 64)], 1, 2
 
 
 def build_denoiser(
