@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from synthaug.diffusion.checkpoint import load_checkpoint, newest_checkpoint
+from synthaug.stages import candidates
 from synthaug.stages import evaluate as evaluate_stage
 from synthaug.stages import fit as fit_stage
-from synthaug.stages import generate as generate_stage
 from synthaug.stages.device import resolve_device
 
 
@@ -81,7 +81,7 @@ def test_a_stopped_generate_goes_on(cli, copied_run: Path, hash_of, monkeypatch)
         shutil.rmtree(copied_run / top)
     (copied_run / "synthaug_manifest.jsonl").unlink()
     with monkeypatch.context() as patch:
-        stop_after(patch, generate_stage, "generate_images", 3)
+        stop_after(patch, candidates, "generate_images", 3)
         stopped = cli("generate", "--balance", "--run", copied_run)
     assert stopped.code == 130
     assert "run `synthaug generate` again" in stopped.fault
