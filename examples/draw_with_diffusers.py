@@ -3,7 +3,8 @@
     python examples/draw_with_diffusers.py runs/<run>/base/ckpt-<step> 3 out.png
 
 The folder is an ordinary diffusers one, so this also shows what synthaug adds to it: a label for
-the network, and 2 x 2 pixels folded into channels where denoiser.json says `patch: 2`.
+the network, and what denoiser.json says: 2 x 2 pixels folded into channels (`patch: 2`), planes of
+zeros for "not augmented" (`vector_size`), and output channels for a learned variance.
 """
 
 import json
@@ -24,15 +25,18 @@ def main(checkpoint: Path, label: int, out: Path, n: int = 8, steps: int = 20) -
         checkpoint / "scheduler", clip_sample=True, timestep_spacing="trailing"
     )
     scheduler.set_timesteps(steps)
-    size = network.config.sample_size
+    described = json.loads((checkpoint / "denoiser.json").read_text())
+    patch, size = described["patch"], network.config.sample_size
+    channels = described["channels"] * patch**2
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(n, network.config.in_channels, size, size, generator=generator)
+    x = torch.randn(n, channels, size, size, generator=generator)
+    planes = torch.zeros(n, described["vector_size"], size, size)
     labels = torch.full((n,), label)
     with torch.inference_mode():
         for t in scheduler.timesteps:
-            output = network(x, t, class_labels=labels).sample
+            output = network(torch.cat([x, planes], dim=1), t, class_labels=labels).sample
+            output = output[:, :channels]
             x = scheduler.step(output, t, x, use_clipped_model_output=True).prev_sample
-    patch = json.loads((checkpoint / "denoiser.json").read_text())["patch"]
     images = ((pixel_shuffle(x, patch).clamp(-1, 1) + 1) * 127.5).round().byte()
     strip = torch.cat(list(images), dim=2).permute(1, 2, 0).squeeze(-1).numpy()
     Image.fromarray(strip).save(out)

@@ -165,6 +165,18 @@ def test_learning_rate_warms_up_and_comes_down():
     assert rates[1000] == pytest.approx(0, abs=1e-12)
 
 
+def test_the_average_warms_up(tiny, dark_and_bright):
+    """By hand: step n decays by min(decay, (1 + n)/(10 + n)), the first not at all."""
+    denoiser = tiny()
+    first = next(denoiser.network.parameters())
+    by_hand, ema = first.detach().clone(), make_ema(denoiser, 0.4)
+    run = train_denoiser(denoiser, ema, *dark_and_bright, steps=12, seed=0, options=SHORT)
+    for n, _ in enumerate(run):
+        decay = min(0.4, (1 + n) / (10 + n)) if n else 0.0
+        by_hand = decay * by_hand + (1 - decay) * first.detach()
+        torch.testing.assert_close(ema.shadow_params[0], by_hand, atol=1e-6, rtol=0)
+
+
 def test_warm_up_never_takes_more_than_a_tenth():
     options = TrainingOptions(learning_rate=1.0, warmup_steps=100)
     assert learning_rate_at(4, 50, options) == learning_rate_at(5, 50, options) == 1.0
