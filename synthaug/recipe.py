@@ -165,6 +165,13 @@ class EvaluationSection(Section):
     likelihood_timesteps: int = Field(100, ge=2, description="network evaluations per image")
 
 
+class AblationSection(Section):
+    question: str = Field("", description="what the comparison is to answer")
+    variants: dict[str, dict[str, Any]] = Field(
+        {}, description="name: {section.key: value}, each over the rest of the recipe"
+    )
+
+
 class Recipe(Section):
     """A whole run: what `fit`, `generate` and `evaluate` do, and the seed they share."""
 
@@ -176,6 +183,7 @@ class Recipe(Section):
     diffusion: DiffusionSection = DiffusionSection()
     sampling: SamplingSection = SamplingSection()
     evaluation: EvaluationSection = EvaluationSection()
+    ablation: AblationSection = AblationSection()
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
@@ -229,20 +237,49 @@ def build_recipe(content: dict[str, Any], *, source: str) -> Recipe:
         raise UsageError(f"recipe {source}: " + " | ".join(faults)) from error
 
 
+def variant_recipes(recipe: Recipe) -> dict[str, Recipe]:
+    """The recipe of each variant of an ablation: the recipe itself with the variant's values.
+
+    Raises `UsageError` if there is none, or for a variant that makes no valid recipe.
+    """
+    variants = recipe.ablation.variants
+    if not variants:
+        raise UsageError(
+            f"recipe {recipe.name} compares nothing",
+            expected="ablation.variants: {name: {section.key: value}}",
+            remedy="try --recipe beta-ablation",
+        )
+    recipes = {}
+    for name, values in variants.items():
+        # Only what was said: a default made explicit could contradict what the variant says.
+        content = recipe.model_dump(mode="json", exclude={"ablation"}, exclude_unset=True)
+        for key, value in values.items():
+            _put(content, key, value, told=f"{key} of variant {name!r}")
+        content["name"] = f"{recipe.name}, {name}"
+        recipes[name] = build_recipe(content, source=f"{recipe.name}, variant {name!r}")
+    return recipes
+
+
 def _apply(content: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"override {override!r}", expected="section.key=value")
-    *sections, last = key.strip().split(".")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UsageError(f"override {override!r}: the value is not YAML") from error
+    _put(content, key.strip(), parsed, told=f"override {override!r}")
+
+
+def _put(content: dict[str, Any], key: str, value: Any, *, told: str) -> None:
+    """Set `section.key` to a value; a fault names what it was `told` by."""
+    *sections, last = key.split(".")
     place = content
     for section in sections:
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
-            raise UsageError(f"override {override!r}: {section!r} is not a section")
-    try:
-        place[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UsageError(f"override {override!r}: the value is not YAML") from error
+            raise UsageError(f"{told}: {section!r} is not a section")
+    place[last] = value
 
 
 def _describe(location: tuple[int | str, ...], kind: str, message: str) -> str:

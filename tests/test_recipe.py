@@ -8,7 +8,14 @@ import yaml
 from pydantic import ValidationError
 
 from synthaug.errors import UsageError
-from synthaug.recipe import Recipe, build_recipe, load_recipe, recipe_folder, shipped_recipes
+from synthaug.recipe import (
+    Recipe,
+    build_recipe,
+    load_recipe,
+    recipe_folder,
+    shipped_recipes,
+    variant_recipes,
+)
 
 
 def fault(*overrides: str, recipe: str = "default") -> str:
@@ -249,3 +256,17 @@ def test_a_list_of_betas_survives_the_run_folder(tmp_path: Path):
 )
 def test_settings_that_contradict_each_other_are_faults(overrides: tuple[str, ...], words: str):
     assert re.search(words, fault(*overrides))
+
+
+def test_every_variant_of_a_shipped_ablation_is_a_valid_recipe():
+    recipe = load_recipe("beta-ablation")
+    variants = variant_recipes(recipe)
+    ends = {n: (r.diffusion.schedule, r.diffusion.beta_end) for n, r in variants.items()}
+    assert sorted(end for name, end in ends.values() if name == "linear") == [
+        0.005, 0.01, 0.02, 0.05, 0.2
+    ]  # fmt: skip
+    assert ends["cosine"][0] == "cosine"
+    assert variants["constant 0.01"].diffusion.beta_start == 0.01
+    for variant in variants.values():
+        assert variant.diffusion.steps == recipe.diffusion.steps  # equal training
+        assert not variant.ablation.variants

@@ -3,6 +3,7 @@
 from typing import Any
 
 from synthaug.cli.terminal import Terminal, duration
+from synthaug.report.ablation import ablation_table
 from synthaug.report.tables import (
     Cell,
     Column,
@@ -128,3 +129,10 @@ def print_results(terminal: Terminal, results: dict[str, Any]) -> None:
     verdict = results["verdict"]
     terminal.payload(f"\nVerdict: {describe_verdict(verdict['overall'])}. {verdict['sentence']}")
     terminal.payload(f"page: {results['report']}")
+
+
+def print_ablation(terminal: Terminal, result: dict[str, Any]) -> None:
+    """The table and the answer of `ablate`."""
+    terminal.table(ablation_table(result))
+    terminal.payload(f"\n{result['sentence']}")
+    terminal.payload(f"figure: {result['figure']}")

@@ -56,7 +56,7 @@ def measure_likelihood(
     found = {k: find_denoiser(run, dataset.class_names, k) for k in range(dataset.n_classes)}
     if not any(found.values()):
         raise UsageError(f"run {run.path} has no network", remedy="run `synthaug fit` first")
-    chosen = {side: _chosen(run, dataset, recipe, side) for side in SIDES}
+    chosen = {side: choose_images(run, dataset, recipe, side) for side in SIDES}
     bench = _Bench(run, dataset, recipe, device, stop)
     loaded: dict[Path, Checkpoint] = {}
     classes: list[dict[str, Any]] = []
@@ -89,8 +89,8 @@ def measure_likelihood(
     }
 
 
-def _chosen(run: RunDir, dataset: Dataset, recipe: Recipe, side: str) -> list[np.ndarray]:
-    """Positions of the images of each class, the same ones every time."""
+def choose_images(run: RunDir, dataset: Dataset, recipe: Recipe, side: str) -> list[np.ndarray]:
+    """Positions of the train or test images of each class to measure, the same ones every time."""
     splits, section = dataset.splits, recipe.evaluation
     positions = splits.test
     if side == "train":

@@ -64,13 +64,14 @@ def test_long_steps_report_themselves_on_stderr(smoke):
 
 def test_help_names_the_three_verbs_and_every_option(cli):
     told = cli("--help").ok()
-    assert all(verb in told.out for verb in ("fit", "generate", "evaluate", "demo"))
+    assert all(verb in told.out for verb in ("fit", "generate", "evaluate", "demo", "ablate"))
     for verb, options in {
         "fit": "--dataset --per-class --from-scratch --recipe --set --image-size --time-limit "
         "--run --device --seed --dry-run --json",
         "generate": "--balance --sampler --steps --cfg-scale --run --device --json",
         "evaluate": "--run --arms --seeds --oracle --likelihood --device --json",
         "demo": "--out --recipe --device --json",
+        "ablate": "--recipe --dataset --out --set --device --json",
     }.items():
         told = cli(verb, "--help").ok()
         assert [o for o in options.split() if o not in told.out] == []
