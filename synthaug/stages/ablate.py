@@ -32,9 +32,9 @@ from synthaug.stages.device import describe_device, resolve_device
 from synthaug.stages.fit import FitRequest, fit
 from synthaug.stages.generate import GenerateRequest, generate
 from synthaug.stages.likelihood import choose_images
+from synthaug.stages.networks import find_denoiser
 from synthaug.stages.planning import classifier_options
 from synthaug.stages.progress import Progress, Silent
-from synthaug.stages.record import find_denoiser
 from synthaug.stages.run_dir import RUNS, RunDir, check_new_run, utc_now
 from synthaug.stages.signals import StopFlag, stop_flag
 from synthaug.stages.synthetic import read_synthetic
@@ -126,7 +126,7 @@ def _samples(run: RunDir, device: str, progress: Progress) -> tuple[np.ndarray, 
     counts = dataset.counts(dataset.splits.train).tolist()
     twice = {name: 2 * n for name, n in zip(dataset.class_names, counts, strict=True)}
     run.write_json("plan.json", plan_balance(dataset.class_names, counts, twice).to_json())
-    generate(GenerateRequest(run=run.path, device=device), progress)
+    generate(GenerateRequest(run=run.path, mode="sample", device=device), progress)
     return read_synthetic(run, dataset)
 
 
