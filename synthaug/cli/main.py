@@ -1,18 +1,24 @@
 """The `synthaug` command: one thin function a verb; faults become one line and an exit code."""
 
-import errno
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from synthaug import __version__
+from synthaug.cli.command import (
+    DebugOption,
+    DeviceOption,
+    JsonOption,
+    RecipeOption,
+    RunOption,
+    SeedOption,
+    SetOption,
+    command,
+)
 from synthaug.cli.terminal import Terminal
-from synthaug.errors import ResourceError, SynthaugError
 
 app = typer.Typer(
     name="synthaug",
@@ -24,20 +30,6 @@ app = typer.Typer(
     "synthaug generate --balance     fills up the rare classes\n\n"
     "synthaug evaluate               compares classifiers with and without the synthetic images",
 )
-
-RunOption = Annotated[
-    Path | None, typer.Option("--run", help="Run folder; default: the newest under runs/.")
-]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda:0 or mps.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-RecipeOption = Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override a recipe key, as in --set diffusion.batch_size=32."),
-]
-SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of the run.")]
-
 
 _CommandLineError: Any = typer.BadParameter.__mro__[1]
 """What an option that does not exist raises; typer itself has no public name for it."""
@@ -85,7 +77,7 @@ def fit(
     debug: DebugOption = False,
 ) -> None:
     """Train a class-conditional DDPM on a folder of images."""
-    with _command(as_json, debug) as terminal:
+    with command(as_json, debug) as terminal:
         from synthaug.cli.show import print_fit, print_plan
         from synthaug.recipe import load_recipe
         from synthaug.stages.fit import FitRequest
@@ -143,7 +135,7 @@ def generate(
     debug: DebugOption = False,
 ) -> None:
     """Draw the images that the rare classes lack and write the balanced folder."""
-    with _command(as_json, debug) as terminal:
+    with command(as_json, debug) as terminal:
         from synthaug.cli.show import print_generate
         from synthaug.stages.generate import GenerateRequest
         from synthaug.stages.generate import generate as run_generate
@@ -183,7 +175,7 @@ def evaluate(
     debug: DebugOption = False,
 ) -> None:
     """Train classifiers with and without the synthetic images and compare them fairly."""
-    with _command(as_json, debug) as terminal:
+    with command(as_json, debug) as terminal:
         from synthaug.cli.show import print_results
         from synthaug.stages.evaluate import EvaluateRequest
         from synthaug.stages.evaluate import evaluate as run_evaluate
@@ -214,7 +206,7 @@ def show(
     debug: DebugOption = False,
 ) -> None:
     """Draw what the model does: noising, denoising, mixing, or the nearest train images."""
-    with _command(as_json, debug) as terminal:
+    with command(as_json, debug) as terminal:
         from synthaug.cli.show import print_picture
         from synthaug.stages.show import ShowRequest
         from synthaug.stages.show import show as run_show
@@ -237,7 +229,7 @@ def demo(
     debug: DebugOption = False,
 ) -> None:
     """The whole job on scikit-learn's digits, made long-tailed: minutes, nothing downloaded."""
-    with _command(as_json, debug) as terminal:
+    with command(as_json, debug) as terminal:
         from synthaug.cli.show import print_plan, print_results
         from synthaug.recipe import load_recipe
         from synthaug.stages.demo import demo as run_demo
@@ -268,7 +260,7 @@ def ablate(
     debug: DebugOption = False,
 ) -> None:
     """Train variants of a recipe alike and measure them alike: large or small beta?"""
-    with _command(as_json, debug) as terminal:
+    with command(as_json, debug) as terminal:
         from synthaug.cli.show import print_ablation
         from synthaug.recipe import load_recipe
         from synthaug.stages.ablate import AblateRequest
@@ -278,40 +270,6 @@ def ablate(
         result = run_ablate(request, terminal)
         print_ablation(terminal, result)
         terminal.json(result)
-
-
-@contextmanager
-def _command(as_json: bool, debug: bool) -> Iterator[Terminal]:
-    """Run a command's body; a fault of the user's is one line on stderr and its exit code."""
-    terminal = Terminal(as_json=as_json)
-    try:
-        yield terminal
-    except SynthaugError as error:
-        _fail(terminal, error, debug)
-    except KeyboardInterrupt as error:
-        terminal.error("stopped at once; finished files are kept")
-        raise typer.Exit(130) from error
-    except MemoryError:
-        _fail(terminal, ResourceError("out of memory", remedy="use a smaller --image-size"), debug)
-    except OSError as error:
-        if error.errno == errno.EPIPE:
-            # `synthaug ... | head` closed stdout: not a fault, and nothing more can be said there.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from error
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            raise
-        fault = ResourceError(
-            f"cannot write {error.filename or 'the run folder'} ({error.strerror})",
-            remedy="free some space or choose another --run",
-        )
-        _fail(terminal, fault, debug)
-
-
-def _fail(terminal: Terminal, error: SynthaugError, debug: bool) -> None:
-    if debug:
-        raise error
-    terminal.error(str(error))
-    raise typer.Exit(error.exit_code)
 
 
 def main(argv: list[str] | None = None) -> None:

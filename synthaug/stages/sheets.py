@@ -1,102 +1,23 @@
 """The pictures of `show`: what is drawn, from which images and by which network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from synthaug.diffusion.generation import generate_images
-from synthaug.diffusion.noise import image_seeds, source_draws
+from synthaug.diffusion.noise import source_draws
 from synthaug.diffusion.partial import PartialStart, partial_timesteps
 from synthaug.diffusion.samplers import spaced_timesteps
-from synthaug.diffusion.schedule import NoiseSchedule, make_schedule
+from synthaug.diffusion.schedule import NoiseSchedule
 from synthaug.diffusion.trajectory import forward_images, progressive_estimates
 from synthaug.errors import DataError, UsageError
-from synthaug.recipe import Recipe
 from synthaug.report.sheets import Cell, Row, Sheet
-from synthaug.selection.memorisation import (
-    COPY_BELOW,
-    copy_ratio,
-    copy_share,
-    nearest,
-    ratio_of,
-)
-from synthaug.stages.dataset import Dataset
-from synthaug.stages.networks import Networks
-from synthaug.stages.run_dir import RunDir
-from synthaug.stages.synthetic import read_synthetic
+from synthaug.stages.neighbours import neighbours
+from synthaug.stages.scene import Scene, Shown
 
-MOST_CLASSES = 10
 COLUMNS = 10
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 LAMBDAS = tuple(i / 10 for i in range(11))
-NEIGHBOURS = 3
-GROUPS = 3
-"""Synthetic images side by side, each with its neighbours."""
-LOOKED_AT = 500
-"""Images of a class, at most, that the share of copies is taken over."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """The run that is shown, and what of it the user asked for.
-
-    `label` is the one class asked for or None, `n` the number of images of a class or None.
-    """
-
-    run: RunDir
-    dataset: Dataset
-    recipe: Recipe
-    networks: Networks
-    label: int | None
-    n: int | None
-
-    @property
-    def labels(self) -> list[int]:
-        """The classes to show: the one asked for, or at most ten from the largest to the rarest."""
-        if self.label is not None:
-            return [self.label]
-        K = self.dataset.n_classes
-        if K <= MOST_CLASSES:
-            return list(range(K))
-        by_size = np.argsort(-self.counts, kind="stable")
-        return [int(by_size[i]) for i in np.linspace(0, K - 1, MOST_CLASSES).round().astype(int)]
-
-    @property
-    def counts(self) -> np.ndarray:
-        return self.dataset.counts(self.dataset.splits.train)
-
-    @property
-    def schedule(self) -> NoiseSchedule:
-        return make_schedule(self.recipe.diffusion.schedule, self.recipe.diffusion.T)
-
-    def images(self, k: int) -> np.ndarray:
-        """The train images of class k, uint8 [n, C, H, W]."""
-        images, labels = self.dataset.train
-        own: np.ndarray = images[labels == k]
-        return own
-
-    def seeds(self, k: int, n: int) -> np.ndarray:
-        """The seeds that `generate` begins with."""
-        return image_seeds(self.recipe.seed, k, 0, n)
-
-    def how_many(self, of_each: int, of_one: int) -> int:
-        """Images of a class: as asked, else one number for many classes and one for a single."""
-        return self.n or (of_each if self.label is None else of_one)
-
-    def row_label(self, k: int) -> tuple[str, str]:
-        n = int(self.counts[k])
-        return self.dataset.class_names[k], f"{n} train image{'s' if n != 1 else ''}"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A picture, how to read it in one sentence, and numbers for --json."""
-
-    sheet: Sheet
-    reading: str
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def forward(scene: Scene) -> Shown:
@@ -210,62 +131,6 @@ def interpolate(scene: Scene) -> Shown:
     return Shown(sheet, reading, {"strengths": [s for s, _ in _levels(scene)]})
 
 
-def neighbours(scene: Scene) -> Shown:
-    """Synthetic images beside the train images nearest to them, copies framed in red."""
-    images, labels = read_synthetic(scene.run, scene.dataset)
-    made = [k for k in scene.labels if (labels == k).any()]
-    if not made:
-        which = "images" if scene.label is None else "images of this class"
-        raise UsageError(
-            f"run {scene.run.path} has no synthetic {which}",
-            remedy="run `synthaug generate --balance` with a target above its train images",
-        )
-    train, train_labels = scene.dataset.train
-    rows: list[Row] = []
-    copies = {}
-    for k in made:
-        own = images[labels == k][:LOOKED_AT]
-        index, distance = nearest(own, train, max(NEIGHBOURS, 2))
-        ratio = ratio_of(distance)
-        mine = np.flatnonzero(train_labels == k)[:LOOKED_AT]
-        null = copy_ratio(train[mine], train, own=mine)
-        copies[scene.dataset.class_names[k]] = {
-            "looked_at": len(own),
-            "share": _known(copy_share(ratio)),
-            "share_among_real": _known(copy_share(null)),
-        }
-        # The most suspicious first: where these are no copies, none is.
-        order = np.argsort(np.where(np.isnan(ratio), np.inf, ratio), kind="stable")
-        chosen = order[: scene.how_many(GROUPS, 3 * GROUPS)]
-        groups = []
-        for i in chosen:
-            copied = bool(ratio[i] < COPY_BELOW)
-            group: list[Cell | None] = [Cell(own[i], f"ratio {ratio[i]:.2f}", copied)]
-            for rank, (j, d) in enumerate(zip(index[i], distance[i], strict=True)):
-                if rank < NEIGHBOURS:
-                    group.append(_neighbour(scene, k, int(j), float(d), copied and rank == 0))
-            groups.append(group)
-        for at in range(0, len(groups), GROUPS):
-            cells = tuple(cell for group in groups[at : at + GROUPS] for cell in group)
-            label = _copies_label(scene, k, ratio, null) if at == 0 else ()
-            rows.append(Row(label, cells, apart=at == 0 and bool(rows)))
-    width = max(len(row.cells) for row in rows) // (NEIGHBOURS + 1)
-    reading = (
-        "Beside each synthetic image stand its three nearest train images with their distance; "
-        "a red frame marks a likely copy, at most a third as far from the nearest as from the next."
-    )
-    sheet = Sheet(
-        "Nearest train images",
-        "The synthetic images of each class that are most like a single train image. Ratio: "
-        "distance to the nearest over distance to the second; below 1/3, in red, it is a copy. A "
-        "neighbour of another class has its name after the distance.",
-        ("synthetic", "nearest", "2nd", "3rd") * width,
-        tuple(rows),
-        frozenset(range(NEIGHBOURS + 1, width * (NEIGHBOURS + 1), NEIGHBOURS + 1)),
-    )
-    return Shown(sheet, reading, {"copies": copies})
-
-
 def snr(schedule: NoiseSchedule, t: int) -> float:
     """alpha_bar_t / (1 - alpha_bar_t)."""
     alpha_bar = schedule.alpha_bar(t)
@@ -305,24 +170,6 @@ def _levels(scene: Scene) -> list[tuple[float, int]]:
         if timesteps[-1] <= strength * T - 1:
             levels.setdefault(partial_timesteps(timesteps, strength, T)[0], strength)
     return [(strength, t) for t, strength in levels.items()]
-
-
-def _neighbour(scene: Scene, k: int, j: int, distance: float, framed: bool) -> Cell | None:
-    if j < 0:
-        return None
-    train, labels = scene.dataset.train
-    other = "" if labels[j] == k else f" · {scene.dataset.class_names[labels[j]]}"
-    return Cell(train[j], f"{distance:.3f}{other}", framed)
-
-
-def _copies_label(scene: Scene, k: int, ratio: np.ndarray, null: np.ndarray) -> tuple[str, ...]:
-    name, n_train = scene.row_label(k)
-    copied, alike = int((ratio < COPY_BELOW).sum()), int((null < COPY_BELOW).sum())
-    return name, n_train, f"copies: {copied} of {len(ratio)}", f"among real: {alike} of {len(null)}"
-
-
-def _known(share: float) -> float | None:
-    return None if np.isnan(share) else round(share, 4)
 
 
 def _number(value: float) -> str:

@@ -14,7 +14,8 @@ from synthaug.stages.device import resolve_device
 from synthaug.stages.networks import Networks
 from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.run_dir import open_run, read_recipe
-from synthaug.stages.sheets import SHEETS, Scene
+from synthaug.stages.scene import Scene
+from synthaug.stages.sheets import SHEETS
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthaug.stages import scene as scenes
 from synthaug.stages import sheets, show
 from synthaug.stages.sheets import SHEETS, snr
 
@@ -214,8 +215,8 @@ def test_of_many_classes_ten_are_shown_from_the_largest_to_the_rarest(monkeypatc
     class Many:
         n_classes = 41
 
-    scene = sheets.Scene(None, Many(), None, None, None, None)
-    monkeypatch.setattr(sheets.Scene, "counts", np.arange(41) * 3 + 1)
+    scene = scenes.Scene(None, Many(), None, None, None, None)
+    monkeypatch.setattr(scenes.Scene, "counts", np.arange(41) * 3 + 1)
     assert len(scene.labels) == len(set(scene.labels)) == 10
     assert (scene.labels[0], scene.labels[-1]) == (40, 0)
     assert scene.labels == sorted(scene.labels, reverse=True)
