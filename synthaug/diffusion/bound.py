@@ -97,7 +97,7 @@ def decoder_nats(x_0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     inside = upper + torch.log(-torch.expm1((lower - upper).clamp(max=-1e-12)))
     below, above = torch.special.log_ndtr(z + h), torch.special.log_ndtr(h - z)
     log_p = torch.where(x < -1 + HALF_BIN, below, torch.where(x > 1 - HALF_BIN, above, inside))
-    return -log_p.flatten(1).sum(1).to(x_0.device, x_0.dtype)
+    return -log_p.flatten(1).sum(1).to(x_0.dtype).to(x_0.device)
 
 
 def term_nats(

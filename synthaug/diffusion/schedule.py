@@ -14,6 +14,8 @@ ScheduleName = Literal["linear", "cosine"]
 T_DEFAULT = 1000
 BETA_START, BETA_END = 1e-4, 0.02
 """Of the linear schedule (Ho et al. 2020, Section 4)."""
+LEAST_ALPHA_BAR = 1e-150
+"""Below it, ratios of SNRs leave float64; 1e-16 is noise to any precision already."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class NoiseSchedule:
     """The forward process of Ho et al. (2020), Section 2, arXiv:2006.11239.
 
     `betas` is float64 [T] with 0 < beta_t < 1; the index t runs over 0..T-1, so the paper's
-    beta_1 is `betas[0]`. Raises `ValueError` for betas outside (0, 1).
+    beta_1 is `betas[0]`. Raises `ValueError` for betas outside (0, 1), and for
+    so many large ones that nothing is left to divide by.
     """
 
     name: str
@@ -31,6 +34,11 @@ class NoiseSchedule:
         inside = (self.betas > 0) & (self.betas < 1)
         if self.betas.ndim != 1 or not len(self.betas) or not bool(inside.all()):
             raise ValueError("betas must be one row of numbers strictly between 0 and 1")
+        if float(self.alpha_bars[-1]) < LEAST_ALPHA_BAR:
+            raise ValueError(
+                f"betas must leave an alpha_bar of {LEAST_ALPHA_BAR:g} or more at the last step: "
+                "smaller ones, or fewer"
+            )
 
     @property
     def T(self) -> int:
@@ -96,7 +104,8 @@ def make_schedule(
 
     `beta_start` and `beta_end` are the ends of the linear schedule; the others have none. With a
     list of betas T is its length, and naming another is a contradiction.
-    Raises `UsageError` for an unknown name, a beta outside (0, 1), or such a contradiction.
+    Raises `UsageError` for an unknown name, betas that make no `NoiseSchedule`, or such a
+    contradiction.
     """
     if not isinstance(schedule, str):
         betas = torch.tensor(list(schedule), dtype=torch.float64)
@@ -105,12 +114,14 @@ def make_schedule(
                 f"T = {T} beside a schedule of {len(betas)} betas",
                 remedy=f"leave T out: it is the number of betas, {len(betas)}",
             )
-        try:
-            return NoiseSchedule(GIVEN, betas)
-        except ValueError as error:
-            raise UsageError("noise schedule of given betas", expected=str(error)) from error
-    if schedule not in SCHEDULES:
+    elif schedule not in SCHEDULES:
         raise UsageError(f"noise schedule {schedule!r}", expected=" or ".join(SCHEDULES))
-    if schedule == "linear":
-        return linear_schedule(T or T_DEFAULT, beta_start, beta_end)
-    return SCHEDULES[schedule](T or T_DEFAULT)
+    try:
+        if not isinstance(schedule, str):
+            return NoiseSchedule(GIVEN, betas)
+        if schedule == "linear":
+            return linear_schedule(T or T_DEFAULT, beta_start, beta_end)
+        return SCHEDULES[schedule](T or T_DEFAULT)
+    except ValueError as error:
+        told = schedule if isinstance(schedule, str) else "given betas"
+        raise UsageError(f"noise schedule of {told}: {error}") from error

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.bound import log_variance_range, posterior_tables
 from synthaug.diffusion.likelihood import (
     BoundTerms,
@@ -15,6 +16,7 @@ from synthaug.diffusion.likelihood import (
     variational_bound,
 )
 from synthaug.diffusion.schedule import cosine_schedule, linear_schedule, make_schedule
+from synthaug.diffusion.training import make_ema, train_denoiser
 
 S = 0.2
 LEVELS = np.arange(256) / 127.5 - 1
@@ -223,3 +225,21 @@ def test_a_trained_denoiser_beats_a_fresh_one_and_knowing_nothing(
     np.testing.assert_array_equal(learned.total, again.total)
     wrong = denoiser_bound(trained.denoiser, images, 1 - labels, timesteps=50)
     assert wrong.total.mean() > learned.total.mean()
+
+
+def test_learning_by_heart_shows_as_a_gap_that_grows(tiny):
+    """Eight images of independent grey levels: nothing can be learned but the images themselves."""
+    rng = np.random.default_rng(0)
+    train, test = rng.integers(0, 256, (2, 8, 1, 8, 8), dtype=np.uint8)
+    labels = np.arange(8) % 2
+    denoiser, gaps = tiny(), []
+    options = TrainingOptions(batch_size=16, learning_rate=3e-3, warmup_steps=10)
+    run = train_denoiser(
+        denoiser, make_ema(denoiser, 0.9), train, labels, steps=60, seed=0, options=options
+    )
+    for stats_of_step in run:
+        if stats_of_step.step in (5, 59):
+            pair = [denoiser_bound(denoiser, x, labels, timesteps=40).total for x in (train, test)]
+            gaps.append(float((pair[1] - pair[0]).mean()))
+            denoiser.network.train()
+    assert gaps[1] > gaps[0] + 0.5

@@ -76,6 +76,12 @@ def test_given_betas_that_are_impossible_are_a_user_fault(betas):
         make_schedule(betas)
 
 
+def test_betas_that_leave_nothing_are_a_user_fault():
+    for schedule, ends in (([0.9] * 400, {}), ("linear", {"beta_end": 0.9})):
+        with pytest.raises(UsageError, match="smaller ones, or fewer"):
+            make_schedule(schedule, **ends)
+
+
 def test_ends_of_the_linear_schedule_can_be_chosen():
     schedule = make_schedule("linear", 11, beta_start=0.1, beta_end=0.2)
     assert schedule.betas.tolist() == pytest.approx([0.1 + 0.01 * i for i in range(11)])
