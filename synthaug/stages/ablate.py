@@ -159,7 +159,7 @@ def _bound(
         "T": schedule.T,
         "terminal_snr": float(schedule.snr[-1]),
         "log10_snr": schedule.snr[torch.from_numpy(at)].log10().numpy().round(4).tolist(),
-        "prior": round(float(bound.prior.mean()), 6),
+        "prior": round(float(bound.prior.mean()), 6) + 0.0,  # no minus before a zero
         "decoder": round(float(bound.decoder.mean()), 4),
         "bound": {"mean": mean, "low": mean - half, "high": mean + half, "values": [mean]},
         "n_test_images": len(positions),
