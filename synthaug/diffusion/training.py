@@ -140,10 +140,12 @@ def train_denoiser(
 
         output, fraction = denoiser.predict_both(q_sample(x_0, t, eps, schedule), t, y)
         loss = objective.losses(output, fraction, x_0, eps, t, schedule).mean()
-        alpha_bar = at(schedule.alpha_bars, t, x_0)
-        value = float(objective.squared_errors(output.detach(), x_0, eps, alpha_bar).mean())
+        value = optimised = float(loss.detach())
+        if not objective.is_plain:
+            alpha_bar = at(schedule.alpha_bars, t, x_0)
+            value = float(objective.squared_errors(output.detach(), x_0, eps, alpha_bar).mean())
         learning_rate = learning_rate_at(step, horizon.steps, options)
-        if math.isfinite(value) and math.isfinite(float(loss.detach())):
+        if math.isfinite(value) and math.isfinite(optimised):
             bad_in_a_row = 0
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate
