@@ -46,6 +46,11 @@ class Objective:
     variance: Variance = "beta_tilde"
     min_snr_gamma: float = 5.0
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the loss is the plain squared error and nothing else."""
+        return self.weighting == "simple" and self.variance != "learned"
+
     def losses(
         self,
         output: Tensor,

@@ -136,7 +136,9 @@ def _losses(
     alpha_bar = at(schedule.alpha_bars, t, x_0)
     output, fraction = denoiser.predict_both(x_t, t, y, vectors)
     loss = objective.losses(output, fraction, x_0, eps, t, schedule).mean()
-    error = objective.squared_errors(output.detach(), x_0, eps, alpha_bar).mean()
+    error = loss.detach()
+    if not objective.is_plain:
+        error = objective.squared_errors(output.detach(), x_0, eps, alpha_bar).mean()
     if other is None:
         return loss, error
     term = cbdm_regulariser(

@@ -345,16 +345,15 @@ def test_a_stop_falls_between_two_images_and_keeps_finished_classes(
     from synthaug.stages.signals import StopFlag
 
     run = open_run(with_recipe(copied_run, **LITTLE))
-    stop, seen = StopFlag(), []
-    monkeypatch.setattr(
-        type(stop), "check",
-        lambda self, saved: seen.append(saved) or (len(seen) == 8 and self._stop(saved)),
-    )  # fmt: skip
-    monkeypatch.setattr(
-        type(stop), "_stop", lambda self, saved: (_ for _ in ()).throw(InterruptedRun(saved)),
-        raising=False,
-    )  # fmt: skip
+    seen = []
+
+    def stop_at_the_eighth_image(self, saved):
+        seen.append(saved)
+        if len(seen) == 8:
+            raise InterruptedRun("stopped", remedy=saved)
+
+    monkeypatch.setattr(StopFlag, "check", stop_at_the_eighth_image)
     dataset, recipe = load_dataset(run), read_recipe(run)
     with pytest.raises(InterruptedRun, match="finished classes are kept"):
-        measure_likelihood(run, dataset, recipe, torch.device("cpu"), Silent(), stop)
+        measure_likelihood(run, dataset, recipe, torch.device("cpu"), Silent(), StopFlag())
     assert [p.name for p in (run / "likelihood").iterdir()] == ["0.npz"]
