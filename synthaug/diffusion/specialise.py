@@ -11,6 +11,9 @@ from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.training import StepStats, denoising_losses, make_ema, train_denoiser
 
+JUDGE_EVALUATIONS, LEAST_DRAWS, MOST_DRAWS = 4096, 32, 256
+"""Network evaluations for a class, shared out over its held-out images, and how many one gets."""
+
 
 @dataclass(frozen=True)
 class SpecialistVerdict:
@@ -67,8 +70,9 @@ def judge_specialist(
     n = len(images)
     if n == 0:
         return SpecialistVerdict(False, "no held-out images to judge by", 0, None, None)
-    base_loss = float(denoising_losses(base, images, labels, draws=256).mean())
-    own_loss = float(denoising_losses(specialist, images, labels, draws=256).mean())
+    draws = min(max(JUDGE_EVALUATIONS // n, LEAST_DRAWS), MOST_DRAWS)
+    base_loss = float(denoising_losses(base, images, labels, draws=draws).mean())
+    own_loss = float(denoising_losses(specialist, images, labels, draws=draws).mean())
     kept = own_loss < base_loss
     change = (own_loss - base_loss) / base_loss
     reason = (
