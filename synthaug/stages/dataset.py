@@ -183,9 +183,13 @@ def load_dataset(run: RunDir) -> Dataset:
 def learn_and_held_out(
     dataset: Dataset, recipe: Recipe, *, per_class: bool, from_scratch: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions to learn from and to judge specialists by; a val/ folder serves as these."""
+    """Positions to learn from and to judge by; a val/ folder serves for judging.
+
+    Where there is none, images are cut from train if specialists or early stopping need them.
+    """
     train, val = dataset.splits.train, dataset.splits.val
-    if not per_class or from_scratch or len(val):
+    wanted = per_class or recipe.diffusion.early_stop
+    if not wanted or from_scratch or len(val):
         return train, val
     learn, held_out = cut_held_out(
         dataset.labels[train],

@@ -98,7 +98,7 @@ def test_a_fit_without_json_prints_rate_and_next_step(cli, digits: Path, in_tmp:
 
 def test_a_time_limit_overrides_the_steps_of_a_recipe(cli, digits: Path, in_tmp: Path):
     told = cli(
-        "fit", "--dataset", digits, "--recipe", "smoke", "--time-limit", "0.5s", "--run", "run",
+        "fit", "--dataset", digits, "--recipe", "smoke", "--time-limit", "2s", "--run", "run",
         "--json",
     ).ok()  # fmt: skip
     assert 6 < told.json["steps"]
