@@ -13,11 +13,8 @@ import numpy as np
 from trials import Lab, Trial, heading, spread
 
 MODES: dict[str, tuple[str, ...]] = {
-    "sample": ("--mode", "sample"),
-    "variation, strength 0.3": ("--mode", "variation", "--strength", "0.3"),
     "variation, strength 0.6": ("--mode", "variation", "--strength", "0.6"),
     "variation, strength 0.8": ("--mode", "variation", "--strength", "0.8"),
-    "interpolate, strength 0.6": ("--mode", "interpolate", "--strength", "0.6"),
     "interpolate, strength 0.8": ("--mode", "interpolate", "--strength", "0.8"),
 }
 MOST = 150
@@ -52,7 +49,7 @@ def main() -> None:
     heads = " | ".join(f"{counts[k]}" for k in shown)
     print(f"| mode | {heads} | of the 3 rarest | balanced accuracy |")
     print("|---|" + "---:|" * (len(shown) + 2))
-    for mode, trial in trials.items():
+    for mode, trial in {"sample": base, **trials}.items():
         arm = next(a for a in lab.results(trial)["arms"] if a["name"] == "synthaug/la")
         each = " | ".join(f"{arm['recall'][k]['mean']:.3f}" for k in shown)
         told = [spread(lab.metric(trial, m)) for m in ("rarest_recall", "balanced_accuracy")]

@@ -32,6 +32,7 @@ class Trial:
     minutes: float
     fit: tuple[str, ...] = ()
     generate: tuple[str, ...] = ()
+    """Options of `generate`; without any, every class is drawn from pure noise."""
     arms: str = "synthaug/la"
     classifier_seeds: int = 3
     seed: int = 0
@@ -98,7 +99,8 @@ class Lab:
                 for path in (self.out / trial.fitted).glob(pattern):
                     if path.name not in ("generate.json", "results.json"):
                         subprocess.run(["cp", "-r", str(path), str(run)], check=True)
-        balance = ["generate", "--balance", str(TARGET), *trial.generate]
+        drawn = trial.generate or ("--mode", "sample")
+        balance = ["generate", "--balance", str(TARGET), *drawn]
         self._call([*balance, "--run", str(run)], threads=1)
         judged = ["--arms", trial.arms, "--seeds", str(trial.classifier_seeds)]
         self._call(["evaluate", *judged, "--run", str(run)], threads=1)
