@@ -11,7 +11,7 @@ from synthaug.diffusion.partial import PartialStart
 from synthaug.evaluation.arms import DATA_SIDES
 from synthaug.recipe import load_recipe
 from synthaug.stages import fit as fit_stage
-from synthaug.stages import planning
+from synthaug.stages import sizing
 from synthaug.stages.evaluate import EvaluateRequest, evaluate
 from synthaug.stages.fit import FitRequest, fit
 from synthaug.stages.generate import GenerateRequest, generate
@@ -43,14 +43,16 @@ def has_constant(images: np.ndarray) -> bool:
 
 @pytest.fixture
 def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
-    from synthaug.diffusion import specialise
+    from synthaug.diffusion import specialise, stopping
 
     spy = Spy()
-    for module in (fit_stage, planning, specialise):
+    for module in (fit_stage, sizing, specialise):
         wrapped = spy.around("denoiser", module.train_denoiser)
         monkeypatch.setattr(module, "train_denoiser", wrapped)
     judged = spy.around("judged", fit_stage.judge_specialist)
     monkeypatch.setattr(fit_stage, "judge_specialist", judged)
+    watched = spy.around("watched", stopping.denoising_losses)
+    monkeypatch.setattr(stopping, "denoising_losses", watched)
     encode = PartialStart.encode
 
     def encoded(start, *args):
@@ -101,7 +103,7 @@ def test_a_test_image_reaches_nothing_that_learns(
     arms = ",".join(sorted(DATA_SIDES))
     evaluate(EvaluateRequest(run=run, arms=arms, seeds=1, oracle=extra, device="cpu"))
 
-    assert set(spy.seen) == {"denoiser", "judged", "source", "classifier"}
+    assert set(spy.seen) == {"denoiser", "judged", "watched", "source", "classifier"}
     for where, arrays in spy.seen.items():
         assert arrays, where
         assert not any(has_constant(images) for images in arrays), where
