@@ -9,6 +9,7 @@ two at a time with one thread each, and a finished one is not run again.
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -89,7 +90,7 @@ class Lab:
     def _run(self, trial: Trial, steps: int | None) -> None:
         run = self.out / trial.name
         if steps is not None and not (run / "fit.json").is_file():
-            subprocess.run(["rm", "-rf", str(run)], check=True)
+            shutil.rmtree(run, ignore_errors=True)
             options = ["--set", f"diffusion.steps={steps}", "--seed", str(trial.seed)]
             self._call(["fit", *self._fit(trial), *options, "--run", str(run)], threads=1)
         elif steps is None and not run.is_dir():
@@ -98,7 +99,8 @@ class Lab:
             for pattern in kept:
                 for path in (self.out / trial.fitted).glob(pattern):
                     if path.name not in ("generate.json", "results.json"):
-                        subprocess.run(["cp", "-r", str(path), str(run)], check=True)
+                        copy = shutil.copytree if path.is_dir() else shutil.copy
+                        copy(path, run / path.name)
         drawn = trial.generate or ("--mode", "sample")
         balance = ["generate", "--balance", str(TARGET), *drawn]
         self._call([*balance, "--run", str(run)], threads=1)

@@ -16,7 +16,6 @@ MODES = ("sample", "variation", "interpolate")
 # Least number of train images -> mode, the largest first. The one place where this is decided.
 MODE_FROM: tuple[tuple[int, str], ...] = (
     (20, "sample"),
-    (2, "variation"),
     (1, "variation"),
 )
 

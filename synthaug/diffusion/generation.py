@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,7 +91,7 @@ def generate_images(
         x = noise()
         if start is not None:
             x = start.part(batch).encode(timesteps[0], x, denoiser.schedule)
-        draw = _sampler(sampler, denoiser, y, cfg_scale, eta)
+        draw = bind_sampler(sampler, denoiser, y, cfg_scale, eta)
         x_0 = draw(x, denoiser.schedule, timesteps, noise)
         finite = torch.isfinite(x_0).flatten(1).all(dim=1)
         x_0[~finite] = -1.0
@@ -103,10 +104,18 @@ def generate_images(
         )
 
 
-def _sampler(
-    name: str, denoiser: Denoiser, y: Tensor, cfg_scale: float, eta: float
+def bind_sampler(
+    name: str,
+    denoiser: Denoiser,
+    y: Tensor,
+    cfg_scale: float,
+    eta: float,
+    watch: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda denoise: denoise,
 ) -> Callable[..., Tensor]:
-    """The sampler with its denoiser in place; `ddpm` takes the variance the denoiser has."""
+    """The sampler with its denoiser in place; `ddpm` takes the variance the denoiser has.
+
+    `watch` may wrap the call that answers (x_t, t), to see what is estimated on the way.
+    """
 
     def denoise(x_t: Tensor, t: int) -> Tensor:
         return denoiser.denoise(x_t, t, y, cfg_scale)
@@ -117,9 +126,9 @@ def _sampler(
         return x_0_hat, fraction
 
     if name == "ddim":
-        return partial(sample_ddim, denoise, eta=eta)
+        return partial(sample_ddim, watch(denoise), eta=eta)
     if name != "ddpm":
-        return partial(SAMPLERS[name], denoise)
+        return partial(SAMPLERS[name], watch(denoise))
     if denoiser.variance == "learned":
-        return partial(sample_ddpm_learned, denoise_both)
-    return partial(sample_ddpm, denoise, variance=denoiser.variance)
+        return partial(sample_ddpm_learned, watch(denoise_both))
+    return partial(sample_ddpm, watch(denoise), variance=denoiser.variance)

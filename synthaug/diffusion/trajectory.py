@@ -1,16 +1,18 @@
 """What happens on the way: real images turning into noise, and noise into an image."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from synthaug.diffusion.denoiser import Denoiser, to_model_range, to_uint8
-from synthaug.diffusion.generation import check_sampling
+from synthaug.diffusion.generation import bind_sampler, check_sampling
 from synthaug.diffusion.noise import ImageNoise
 from synthaug.diffusion.process import q_sample
-from synthaug.diffusion.samplers import SAMPLERS, Denoise, spaced_timesteps
+from synthaug.diffusion.samplers import spaced_timesteps
 from synthaug.diffusion.schedule import NoiseSchedule
 
 
@@ -37,15 +39,17 @@ class Estimates:
     samples: np.ndarray
 
 
-def record(denoise: Denoise, into: dict[int, Tensor]) -> Denoise:
+def record(denoise: Callable[..., Any], into: dict[int, Tensor]) -> Callable[..., Any]:
     """The same denoiser, which also leaves each timestep's last estimate in `into`.
 
-    A solver of higher order asks more than once at a timestep; the last time is from where it is.
+    It may answer with a variance beside the estimate. A solver of higher order asks more than once
+    at a timestep; the last time is from where it is.
     """
 
-    def recorded(x_t: Tensor, t: int) -> Tensor:
-        into[t] = denoise(x_t, t)
-        return into[t]
+    def recorded(x_t: Tensor, t: int) -> Any:
+        answer = denoise(x_t, t)
+        into[t] = answer[0] if isinstance(answer, tuple) else answer
+        return answer
 
     return recorded
 
@@ -59,19 +63,20 @@ def progressive_estimates(
     sampler: str = "ddim",
     steps: int = 20,
     cfg_scale: float = 1.0,
+    eta: float = 0.0,
 ) -> Estimates:
     """x_0_hat at every timestep while N images are drawn from noise: Ho et al. (2020), Fig. 6.
 
     The samples are those that `generate_images` draws from the same seeds in one batch. Raises
     `UsageError` as `check_sampling` does.
     """
-    check_sampling(sampler, steps, denoiser.schedule.T)
+    check_sampling(sampler, steps, denoiser.schedule.T, eta)
     denoiser.network.eval()
     y = torch.from_numpy(labels).to(denoiser.device)
     noise = ImageNoise(seeds, denoiser.image_shape, denoiser.device)
     seen: dict[int, Tensor] = {}
-    denoise = record(lambda x_t, t: denoiser.denoise(x_t, t, y, cfg_scale), seen)
+    draw = bind_sampler(sampler, denoiser, y, cfg_scale, eta, lambda call: record(call, seen))
     timesteps = spaced_timesteps(denoiser.schedule.T, steps)
-    x_0 = SAMPLERS[sampler](denoise, noise(), denoiser.schedule, timesteps, noise)
+    x_0 = draw(noise(), denoiser.schedule, timesteps, noise)
     x_0_hat = [to_uint8(seen[t].nan_to_num(-1.0)).cpu().numpy() for t in timesteps]
     return Estimates(timesteps, np.stack(x_0_hat), to_uint8(x_0.nan_to_num(-1.0)).cpu().numpy())

@@ -61,6 +61,7 @@ def progressive(scene: Scene) -> Shown:
             sampler=sampling.sampler,
             steps=sampling.steps,
             cfg_scale=sampling.cfg_scale,
+            eta=sampling.eta,
         )
         last = len(estimates.timesteps) - 1
         some = np.unique(np.linspace(0, last, COLUMNS).round().astype(int))[:-1]

@@ -40,6 +40,23 @@ def test_the_samples_are_those_of_generate_images(trained, name, cfg_scale):
     assert estimates.x_0_hat.shape == (6, 4, 1, 8, 8)
 
 
+@pytest.mark.parametrize(
+    ("variance", "options"),
+    [
+        ("beta_tilde", {"sampler": "ddim", "eta": 0.7}),
+        ("beta", {"sampler": "ddpm"}),
+        ("learned", {"sampler": "ddpm"}),
+    ],
+)
+def test_the_samples_take_the_noise_that_generate_images_takes(tiny, variance, options):
+    denoiser = tiny(variance=variance)
+    estimates = progressive_estimates(denoiser, LABELS, SEEDS, steps=6, **options)
+    (batch,) = generate_images(denoiser, LABELS, SEEDS, steps=6, **options)
+    np.testing.assert_array_equal(estimates.samples, batch.images)
+    (plain,) = generate_images(tiny(), LABELS, SEEDS, steps=6, sampler=options["sampler"])
+    assert (plain.images != batch.images).any()
+
+
 def test_the_first_estimate_is_the_network_s_at_pure_noise_and_the_last_is_the_sample(trained):
     estimates = progressive_estimates(trained.denoiser, LABELS, SEEDS, steps=5)
     x_T = ImageNoise(SEEDS, (1, 8, 8), torch.device("cpu"))()
