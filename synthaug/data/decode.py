@@ -1,5 +1,6 @@
 """From an index to one array of pixels, leaving out and naming what cannot be read."""
 
+import io
 import os
 import warnings
 from collections import Counter
@@ -7,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -15,6 +15,7 @@ from PIL import Image
 from synthaug.data.index import ImageIndex
 from synthaug.data.pixels import (
     FORMATS,
+    ReadOptions,
     UnreadableImage,
     content_hash,
     extension_of,
@@ -22,6 +23,7 @@ from synthaug.data.pixels import (
     read_pixels,
     square_pixels,
 )
+from synthaug.data.source import Files
 from synthaug.errors import DataError
 
 SIZES = (8, 16, 32, 64)
@@ -81,7 +83,7 @@ class _Decoded:
 def read_headers(index: ImageIndex) -> HeaderFacts:
     """Read size and mode of every image without decoding it."""
     with _quiet_pillow():
-        facts = [_read_header(index.root / path) for path in index.paths]
+        facts = [_read_header(index, i) for i in range(len(index.paths))]
     return HeaderFacts(
         widths=np.array([width for width, _, _ in facts], dtype=np.int64),
         heights=np.array([height for _, height, _ in facts], dtype=np.int64),
@@ -116,8 +118,7 @@ def decode_images(
     size: int,
     channels: int,
     advance: Callable[[int], None] | None = None,
-    background: int = 255,
-    max_pixels: int = 50_000_000,
+    options: ReadOptions | None = None,
 ) -> DecodedImages:
     """Decode every image to [channels, size, size]: centre square, scaled, 8 bits.
 
@@ -129,17 +130,14 @@ def decode_images(
         size: side of the result in pixels.
         channels: 1 for grey, 3 for RGB.
         advance: called in this thread with the number of images done since the last call.
-        background: grey level 0..255 that shows through transparent pixels.
-        max_pixels: images with more pixels are left out. Pillow itself refuses more than
-            about 179 million.
+        options: what the user declared; default: nothing.
     """
-    roots = [(index.root, path) for path in index.paths]
-    chunks = [roots[i : i + _CHUNK] for i in range(0, len(roots), _CHUNK)]
+    options = options or ReadOptions()
+    n = len(index.paths)
+    chunks = [range(i, min(i + _CHUNK, n)) for i in range(0, n, _CHUNK)]
 
-    def work(chunk: Sequence[tuple[Path, str]]) -> list[_Decoded | BadImage]:
-        return [
-            _decode_one(root, path, size, channels, background, max_pixels) for root, path in chunk
-        ]
+    def work(chunk: Sequence[int]) -> list[_Decoded | BadImage]:
+        return [_decode_one(index, i, size, channels, options) for i in chunk]
 
     pixels = np.empty((len(index.paths), channels, size, size), dtype=np.uint8)
     kept: list[int] = []
@@ -170,16 +168,14 @@ def decode_images(
 
 
 def _decode_one(
-    root: Path, path: str, size: int, channels: int, background: int, max_pixels: int
+    index: ImageIndex, position: int, size: int, channels: int, options: ReadOptions
 ) -> _Decoded | BadImage:
+    path = index.paths[position]
     try:
-        raw = (root / path).read_bytes()
+        raw = index.source.read(position)
+        assert isinstance(raw, bytes)
         native, notes = read_pixels(
-            raw,
-            extension=extension_of(path),
-            channels=channels,
-            background=background,
-            max_pixels=max_pixels,
+            raw, extension=extension_of(path), channels=channels, options=options
         )
     except UnreadableImage as exc:
         return BadImage(path, str(exc))
@@ -191,9 +187,13 @@ def _decode_one(
     return _Decoded(square, content_hash(native), notes + more)
 
 
-def _read_header(path: Path) -> tuple[int, int, str]:
+def _read_header(index: ImageIndex, position: int) -> tuple[int, int, str]:
+    source = index.source
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        content = source.path(position) if isinstance(source, Files) else source.read(position)
+        assert not isinstance(content, np.ndarray)
+        file = io.BytesIO(content) if isinstance(content, bytes) else content
+        with Image.open(file, formats=FORMATS) as image:
             return image.width, image.height, image.mode
     except MemoryError:
         raise

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -30,8 +31,25 @@ class UnreadableImage(Exception):
     """Raised for an image that must be left out; the message is the reason."""
 
 
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the user may declare about the images of a dataset.
+
+    Attributes:
+        background: grey level 0..255 that shows through transparent pixels.
+        max_pixels: images with more pixels are refused. Pillow itself refuses more than about
+            179 million.
+        value_range: the levels of 16-bit, 32-bit and float images that become black and white;
+            None takes all 16 bits, and 0..1 for floats.
+    """
+
+    background: int = 255
+    max_pixels: int = 50_000_000
+    value_range: tuple[float, float] | None = None
+
+
 def read_pixels(
-    raw: bytes, *, extension: str, channels: int, background: int, max_pixels: int
+    raw: bytes, *, extension: str, channels: int, options: ReadOptions
 ) -> tuple[np.ndarray, list[str]]:
     """Decode one image file upright, opaque and in 8 bits.
 
@@ -39,8 +57,7 @@ def read_pixels(
         raw: the bytes of the file.
         extension: its extension, to report a mismatch with the content.
         channels: 1 for grey, 3 for RGB.
-        background: grey level 0..255 that shows through transparent pixels.
-        max_pixels: larger images are refused before they are decoded.
+        options: what the user declared.
 
     Returns:
         uint8 [H, W, channels], and what was done to the image, in words.
@@ -50,13 +67,13 @@ def read_pixels(
     """
     if not raw:
         raise UnreadableImage("empty file")
-    image, notes = _open(raw, max_pixels)
+    image, notes = _open(raw, options.max_pixels)
     if _FORMAT_OF_EXTENSION.get(extension.lower()) != image.format and image.format != "MPO":
         notes.append("extension does not match the content")
     if image.info.keys() & set(_ORIENTATION_SOURCES):
         image, rotated = _upright(image)
         notes += rotated
-    image, converted = _to_8_bit(image, background)
+    image, converted = _to_8_bit(image, options.background)
     notes += converted
     wanted = "L" if channels == 1 else "RGB"
     pixels = np.asarray(image if image.mode == wanted else image.convert(wanted))

@@ -9,7 +9,8 @@ import numpy as np
 
 from synthaug.data.decode import DecodedImages, choose_channels, choose_size, decode_images
 from synthaug.data.decode import read_headers as read_image_headers
-from synthaug.data.index import ImageIndex, index_folder, load_extra_folder
+from synthaug.data.folder import index_folder, load_extra_folder
+from synthaug.data.index import ImageIndex
 from synthaug.data.splits import Splits, cut_held_out, make_splits
 from synthaug.errors import DataError
 from synthaug.recipe import DataSection, Recipe
@@ -208,7 +209,7 @@ def _decode(
     if not len(decoded.kept):
         first = decoded.bad[0]
         raise DataError(
-            f"none of the {len(index.paths)} images under {index.root} can be read, "
+            f"none of the {len(index.paths)} images under {index.origin} can be read, "
             f"the first is {first.path}: {first.reason}"
         )
     return decoded

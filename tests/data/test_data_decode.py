@@ -10,8 +10,8 @@ from PIL import Image
 
 from synthaug.data import decode
 from synthaug.data.decode import choose_channels, choose_size, decode_images, read_headers
-from synthaug.data.index import index_folder
-from synthaug.data.pixels import content_hash, square_pixels
+from synthaug.data.folder import index_folder
+from synthaug.data.pixels import ReadOptions, content_hash, square_pixels
 from synthaug.errors import DataError
 
 RNG = np.random.default_rng(3)
@@ -34,7 +34,9 @@ def decode_file(write_tree, unchanged):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else encoded(content, "PNG"))
         with unchanged(root):
-            result = decode_images(index_folder(root), size=size, channels=channels, **options)
+            result = decode_images(
+                index_folder(root), size=size, channels=channels, options=ReadOptions(**options)
+            )
         assert result.kept.tolist()[:2] == [0, 1]
         return result
 

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from synthaug.data.index import index_folder, load_extra_folder
+from synthaug.data.folder import index_folder, load_extra_folder
 from synthaug.errors import DataError
 
 
@@ -91,9 +91,8 @@ def test_row_28_unequal_depth_keeps_the_top_folder_as_label(write_tree):
     assert labels_by_path(index) == {"a/0.png": "a", "a/deep/er/1.png": "a", "b/2020/0.png": "b"}
 
 
-def test_row_29_single_class(write_tree):
-    with pytest.raises(DataError, match=r"single class, 'only'.*at least 2 classes"):
-        index_folder(write_tree("only/0.png"))
+def test_row_29_a_single_class_may_be_indexed(write_tree):
+    assert index_folder(write_tree("only/0.png")).class_names == ("only",)
 
 
 def test_a_wrapping_folder_is_pointed_out(write_tree):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from synthaug.data.decode import decode_images
-from synthaug.data.index import index_folder
+from synthaug.data.folder import index_folder
 from synthaug.data.longtail import long_tail_counts, write_digits_long_tail
 from synthaug.data.splits import make_splits
 from synthaug.errors import DataError, UsageError

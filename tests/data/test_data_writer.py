@@ -11,7 +11,7 @@ from PIL import Image
 
 from synthaug.data import swap, writer
 from synthaug.data.decode import decode_images
-from synthaug.data.index import index_folder
+from synthaug.data.folder import index_folder
 from synthaug.data.writer import Provenance, write_balanced, write_jsonl, write_png
 from synthaug.errors import DataError, ResourceError
 
