@@ -34,7 +34,8 @@ class NeuralCollapse:
     train_recall: Floats
     """[K]; nan for a class without images."""
     nc1: float | None
-    """tr(Sigma_W pinv(Sigma_B))/K, mean of `nc1_by_class`; 0 is images equal to their mean."""
+    """tr(Sigma_W pinv(Sigma_B))/K, mean of `nc1_by_class`; 0 is images equal to their mean.
+    Their mean weighted by images is the NC1 whose Sigma_W counts every image once."""
     nc1_by_class: Floats
     """[K] from the covariance of one class each; nan for a class of one image: it has no spread."""
     cdnv: float | None
@@ -101,8 +102,7 @@ def neural_collapse(
     np.divide(right, seen, out=recall, where=seen > 0)
 
     seli_w, seli_m = seli(trained_on) if k > 1 and trained_on.min() > 0 else (None, None)
-    nothing = np.full(k, np.nan)
-    nc1_by_class, cdnv_pairs = nothing, np.full((k, k), np.nan)
+    nc1_by_class, cdnv_pairs = np.full(k, np.nan), np.full((k, k), np.nan)
     means, nc3, logits, nc4, nc4_test = None, None, None, None, None
     if k > 1 and seen.min() > 0:
         mu = np.stack([_of_class(features, labels, c).mean(axis=0) for c in range(k)])

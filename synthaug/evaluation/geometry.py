@@ -4,9 +4,10 @@ Trained to zero error on balanced classes, the centred class means and the class
 simplex equiangular tight frame (ETF): equal norms, every cosine -1/(K-1) (Papyan et al. 2020,
 arXiv:2008.08186). On imbalanced classes they do not: the classifier vectors of minority classes
 shrink and turn towards each other (Fang et al. 2021, arXiv:2101.12699). What they tend to is known
-for free features, cross-entropy and vanishing weight decay: the logits of all n train images become
-the simplex-encoded labels Z = P Y (Y one-hot [K, n], P = I - 11^T/K), with W^T H = Z of least
-||W||^2 + ||H||^2 ("SELI", Thrampoulidis et al. 2022, arXiv:2208.05512).
+for free features, cross-entropy, no bias and vanishing weight decay: the logits of all n train
+images become the simplex-encoded labels Z = P Y (Y one-hot [K, n], P = I - 11^T/K), with W^T H = Z
+of least ||W||^2 + ||H||^2 ("SELI", Thrampoulidis et al. 2022, arXiv:2208.05512). A network whose
+features pass a ReLU need not get there: SELI is a yardstick, not a prediction.
 """
 
 from dataclasses import dataclass
@@ -125,13 +126,13 @@ def gram_distance(a: Floats, b: Floats) -> float:
     return float(np.linalg.norm(a / np.linalg.norm(a) - b / np.linalg.norm(b)))
 
 
-def minority_geometry(geometry: Geometry, minority: Bools) -> MinorityGeometry:
+def minority_geometry(of: Geometry, minority: Bools) -> MinorityGeometry:
     """How far the vectors of the classes in `minority`, bool [K], went together and shrank."""
     minority = np.asarray(minority, dtype=bool)
     different = ~np.eye(len(minority), dtype=bool)
 
     def cosine(rows: Bools, columns: Bools) -> float | None:
-        found = geometry.cosines[np.outer(rows, columns) & different]
+        found = of.cosines[np.outer(rows, columns) & different]
         return float(found.mean()) if len(found) and not np.isnan(found).any() else None
 
     def ratio(lengths: Floats) -> float | None:
@@ -142,8 +143,8 @@ def minority_geometry(geometry: Geometry, minority: Bools) -> MinorityGeometry:
         cosine(minority, minority),
         cosine(~minority, ~minority),
         cosine(minority, ~minority),
-        ratio(geometry.norms),
-        ratio(geometry.norms**2),
+        ratio(of.norms),
+        ratio(of.norms**2),
     )
 
 
