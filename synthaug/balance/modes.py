@@ -4,11 +4,9 @@ A model that saw five images of a class has not learned the class. Starting from
 to what is known of it, at the price of less variety.
 """
 
-import difflib
-import re
 from collections.abc import Mapping, Sequence
 
-from synthaug.balance.strategy import class_position
+from synthaug.balance.assignments import did_you_mean, parse_assignments
 from synthaug.errors import UsageError
 
 MODES = ("sample", "variation", "interpolate")
@@ -24,8 +22,6 @@ _HOW = {
     "variation": "varied from real images",
     "interpolate": "mixed from pairs of real images",
 }
-_EXPECTED = f"{', '.join(MODES)}, or class=mode,class=mode"
-
 Modes = str | Mapping[str, str]
 
 
@@ -63,21 +59,13 @@ def parse_modes(text: str, class_names: Sequence[str]) -> str | dict[str, str]:
     """
     if "=" not in text:
         return check_mode(text)
-    modes: dict[str, str] = {}
-    rest = text.strip()
-    # A class name may hold commas and equals signs, so known names are looked for first.
-    longest_first = sorted(class_names, key=len, reverse=True)
-    known = "|".join(re.escape(name) for name in longest_first)
-    while rest:
-        entry = re.match(rf"(?P<name>{known}|[^=]*?)\s*=\s*(?P<mode>[^,]*),?\s*", rest, re.DOTALL)
-        if entry is None:
-            raise UsageError(f"the part {rest!r} of --mode is not class=mode", expected=_EXPECTED)
-        name = class_names[class_position(entry["name"], class_names, "--mode")]
-        if name in modes:
-            raise UsageError(f"--mode names class {name!r} twice", remedy="keep one of them")
-        modes[name] = check_mode(entry["mode"], f" of class {name!r}")
-        rest = rest[entry.end() :]
-    return modes
+    return parse_assignments(
+        text,
+        class_names,
+        lambda name, word: check_mode(word, f" of class {name!r}"),
+        option="--mode",
+        form="class=mode",
+    )
 
 
 def check_mode(word: str, where: str = "") -> str:
@@ -85,9 +73,8 @@ def check_mode(word: str, where: str = "") -> str:
     folded = word.strip().lower()
     if folded in MODES:
         return folded
-    near = difflib.get_close_matches(folded, MODES, n=1)
     raise UsageError(
         f"the mode {word.strip()!r}{where} is not known",
         expected=f"one of {', '.join(MODES)}",
-        remedy=f"did you mean {near[0]!r}?" if near else "",
+        remedy=did_you_mean(folded, MODES),
     )

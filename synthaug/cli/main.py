@@ -113,7 +113,16 @@ def generate(
         str | None,
         typer.Option(
             "--balance",
-            help="auto, minority, 'not majority', N or class=N,...; no value: the plan of the run.",
+            help="auto, minority, 'not minority', 'not majority', all, a final count N, class=N,"
+            "... or a share of the larger of two classes, such as 0.5. Without a value, plan.json "
+            "in the run folder is followed as it is, edits too. Its caps and modes always stay.",
+        ),
+    ] = None,
+    cap: Annotated[
+        str | None,
+        typer.Option(
+            help="At most so many synthetic images for each real one: 10, class=5,... or none; "
+            "kept in plan.json."
         ),
     ] = None,
     sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpmpp_2m or heun.")] = None,
@@ -143,6 +152,7 @@ def generate(
         request = GenerateRequest(
             run=run,
             balance=balance or None,
+            cap=cap,
             sampler=sampler,
             steps=steps,
             cfg_scale=cfg_scale,

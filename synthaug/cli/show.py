@@ -21,10 +21,11 @@ def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
     """The plan of a fit, before anything is trained."""
     side = f"{plan['image_size']}×{plan['image_size']}"
     colour = "grey" if plan["channels"] == 1 else "colour"
+    n_classes = len(plan["classes"])
     terminal.payload(
         f"{plan['dataset']}: {plan['n_train']} train, {plan['n_val']} validation and "
-        f"{plan['n_test']} test images in {len(plan['classes'])} classes, used at {side} {colour}; "
-        f"imbalance ratio {plan['imbalance_ratio']:.4g}"
+        f"{plan['n_test']} test images in {n_classes} class{'es' if n_classes > 1 else ''}, used "
+        f"at {side} {colour}; imbalance ratio {plan['imbalance_ratio']:.4g}"
     )
     rows = tuple(
         Row((Cell(c["name"]), Cell(str(c["train"])), Cell(str(c["test"])), Cell(c["group"]),
@@ -37,7 +38,8 @@ def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
     )  # fmt: skip
     caption = (
         "many: over 100 train images, medium: 20 to 100, few: under 20. "
-        f"{plan['total_new']} images to synthesise."
+        f"{plan['total_new']} images to synthesise"
+        + (f", {plan['left_out_by_caps']} left out by caps." if plan["left_out_by_caps"] else ".")
     )
     terminal.table(Table("Plan", columns, rows, caption))
     network = plan["network"]
@@ -56,10 +58,10 @@ def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
         f"training: {plan['base_steps']} steps for the joint model{specialists}, at "
         f"{plan['train_images_per_second']:.0f} images/s"
     )
-    terminal.payload(
-        f"expected time: fit {duration(expected['fit'])}, generate "
-        f"{duration(expected['generate'])}, evaluate {duration(expected['evaluate'])}"
-    )
+    # A single class can be learned and drawn, but there is nothing to tell it from.
+    verbs = ("fit", "generate", "evaluate")[: 3 if n_classes > 1 else 2]
+    times = ", ".join(f"{verb} {duration(expected[verb])}" for verb in verbs)
+    terminal.payload(f"expected time: {times}")
     for notice in plan["notices"]:
         terminal.warn(notice)
 
@@ -80,7 +82,8 @@ def print_fit(terminal: Terminal, result: dict[str, Any]) -> None:
         names = ", ".join(kept) or "none"
         terminal.payload(f"specialists kept: {names} (of {len(result['specialists'])} classes)")
     terminal.payload(f"run folder: {result['run']}")
-    terminal.say("next: synthaug generate --balance")
+    number = "" if result["n_classes"] > 1 else " N, where N is how many images it should have"
+    terminal.say(f"next: synthaug generate --balance{number}")
 
 
 def print_generate(terminal: Terminal, result: dict[str, Any]) -> None:
@@ -108,7 +111,8 @@ def print_generate(terminal: Terminal, result: dict[str, Any]) -> None:
         terminal.warn(f"class {name!r} is {n} images short of its target")
     terminal.payload(f"balanced folder to train on: {result['balanced']}")
     terminal.payload(f"provenance of every file: {result['manifest']}")
-    terminal.say("next: synthaug evaluate")
+    if result["n_classes"] > 1:
+        terminal.say("next: synthaug evaluate")
 
 
 def print_picture(terminal: Terminal, result: dict[str, Any]) -> None:

@@ -183,12 +183,6 @@ def _refuse_thin_train(
     class_names: Sequence[str],
 ) -> None:
     counts = Counter(labels[train].tolist())
-    if len(counts) < 2:
-        raise DataError(
-            f"the number of classes with train images is {len(counts)}",
-            expected="at least 2 classes",
-            remedy="add images of further classes",
-        )
     distinct: dict[int, set[str]] = defaultdict(set)
     for position in train.tolist():
         distinct[int(labels[position])].add(content_hashes[position])

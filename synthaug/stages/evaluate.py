@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from synthaug.evaluation.arms import DATA_SIDES, Arm, Material, TrainingSet, parse_arms
+from synthaug.stages.balance import read_plan, refuse_single_class
 from synthaug.stages.bench import Bench, Job, train_all
 from synthaug.stages.dataset import load_dataset, read_extra
 from synthaug.stages.device import resolve_device
@@ -39,7 +40,8 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
     """Train the classifier in every arm, write results.json and report.html, return the results.
 
     Finished (arm, seed) pairs are kept in `predictions/` and not trained again.
-    Raises `UsageError` before `generate`.
+    Raises `UsageError` before `generate`, and `DataError` for a single class or a wrong edit of the
+    plan.
     """
     progress = progress or Silent()
     device = resolve_device(request.device)
@@ -47,6 +49,8 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
     with run.locked(), stop_flag() as stop:
         recipe = read_recipe(run)
         dataset = load_dataset(run)
+        refuse_single_class(dataset)
+        read_plan(run, dataset)  # a wrong edit is told now, not after the training
         arms = parse_arms(request.arms or recipe.evaluation.arms, oracle=request.oracle is not None)
         seeds = list(range(request.seeds or recipe.evaluation.seeds))
         extra = read_extra(request.oracle, dataset, progress) if request.oracle else None

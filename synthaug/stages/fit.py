@@ -131,6 +131,7 @@ class _Session:
             "run": str(self.run.path),
             "dataset": self.dataset.name,
             "fingerprint": self.dataset.fingerprint,
+            "n_classes": self.dataset.n_classes,
             "device": describe_device(self.device),
             "torch": torch.__version__,
             "seed": recipe.seed,

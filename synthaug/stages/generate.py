@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from synthaug.balance.modes import parse_modes
-from synthaug.balance.plan import BalancePlan, plan_balance
+from synthaug.balance.plan import BalancePlan
 from synthaug.data.writer import Provenance, write_balanced
 from synthaug.diffusion.generation import check_sampling
 from synthaug.diffusion.partial import partial_timesteps
 from synthaug.diffusion.samplers import spaced_timesteps
-from synthaug.errors import DataError
 from synthaug.recipe import SamplingSection
+from synthaug.stages.balance import revised_plan
 from synthaug.stages.candidates import Candidates, ClassSamples, SourceImages
 from synthaug.stages.dataset import Dataset, load_dataset
 from synthaug.stages.device import describe_device, resolve_device
@@ -30,6 +29,7 @@ class GenerateRequest:
 
     run: Path | None = None
     balance: str | None = None
+    cap: str | None = None
     sampler: str | None = None
     steps: int | None = None
     cfg_scale: float | None = None
@@ -55,12 +55,15 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> dict
             update={name: value for name, value in changes.items() if value is not None}
         )
         check_sampling(sampling.sampler, sampling.steps, recipe.diffusion.T, sampling.eta)
-        plan = _plan(run, dataset, request)
+        plan = revised_plan(
+            run, dataset, balance=request.balance, cap=request.cap, mode=request.mode
+        )
         if any(n and m != "sample" for n, m in zip(plan.n_new, plan.mode_in_use, strict=True)):
             steps = spaced_timesteps(recipe.diffusion.T, sampling.steps)
             partial_timesteps(steps, sampling.strength, recipe.diffusion.T)
-        if request.balance is not None or request.mode is not None:
-            run.write_json("plan.json", plan.to_json())
+        run.write_json("plan.json", plan.to_json())
+        for warning in plan.warnings:
+            progress.warn(warning)
         networks = Networks(run, dataset, device, progress)
         candidates = Candidates(run, dataset, sampling, recipe.seed, stop)
         return _Session(run, dataset, plan, sampling, networks, candidates, progress).generate()
@@ -124,7 +127,8 @@ class _Session:
             "synthetic": str(self.run / "synthetic"),
             "manifest": str(self.run / "synthaug_manifest.jsonl"),
             "device": describe_device(self.networks.device),
-            "strategy": self.plan.strategy,
+            "strategy": self.plan.as_strategy,
+            "n_classes": len(names),
             "n": int(counts.sum()),
             "counts": {name: int(n) for name, n in zip(names, counts, strict=True)},
             "shortfall": {
@@ -169,33 +173,6 @@ class _Session:
     def _eta(self) -> float | None:
         """Told only where there is one, so that manifests without it stay as they were."""
         return self.sampling.eta or None
-
-
-def _plan(run: RunDir, dataset: Dataset, request: GenerateRequest) -> BalancePlan:
-    """The plan in the run folder with what `--balance` and `--mode` change in it."""
-    try:
-        plan = BalancePlan.from_json(run.read_json("plan.json"))
-    except DataError as error:
-        raise DataError(
-            f"{run / 'plan.json'}: {error.found}", expected=error.expected, remedy=error.remedy
-        ) from error
-    counts = dataset.counts(dataset.splits.train).tolist()
-    known = dict(zip(dataset.class_names, counts, strict=True))
-    planned = dict(zip(plan.class_names, plan.counts, strict=True))
-    if planned != known:
-        raise DataError(
-            f"{run / 'plan.json'} has train images {planned}",
-            expected=f"the dataset's: {known}",
-            remedy="undo the edit; only `target` and `mode` may be changed",
-        )
-    if request.balance is not None:
-        balanced = plan_balance(
-            plan.class_names, counts, request.balance, minority_below=plan.minority_below
-        )
-        plan = replace(balanced, mode=plan.mode)
-    if request.mode is not None:
-        plan = plan.with_modes(parse_modes(request.mode, plan.class_names))
-    return plan
 
 
 def _mean_nfe(drawn: Iterable[ClassSamples]) -> float | None:

@@ -74,6 +74,7 @@ class FitPlan:
                 for k in range(len(b.class_names))
             ],
             "total_new": int(b.total_new),
+            "left_out_by_caps": sum(b.left_out),
             "network": {
                 "channels": list(self.network.spec.channels),
                 "layers": self.network.spec.layers,
@@ -150,6 +151,7 @@ def plan_fit(
         dataset.counts(dataset.splits.train).tolist(),
         recipe.balance.strategy,
         minority_below=recipe.balance.minority_below,
+        caps=recipe.balance.cap,
     )
     check_sampling(recipe.sampling.sampler, recipe.sampling.steps, section.T, recipe.sampling.eta)
     network = plan_network(recipe, dataset, device)
@@ -158,6 +160,11 @@ def plan_fit(
     if per_class:
         wanted = balance.n_new if from_scratch else balance.minority
         specialists = tuple(int(k) for k in np.flatnonzero(wanted))
+    if from_scratch and not specialists:
+        raise UsageError(
+            "--from-scratch trains the classes that get new images alone, and the plan gives none",
+            remedy="leave it out, or ask for images: --set balance.strategy=200",
+        )
     if section.steps is not None:
         total = section.steps
     else:
@@ -168,7 +175,6 @@ def plan_fit(
     base_steps = 0 if from_scratch else max(total - each * len(specialists), 1)
     sampling = recipe.sampling
     nfe = evaluations(sampling.sampler, sampling.steps, sampling.cfg_scale)
-    n_images = len(DEFAULT_ARMS) * recipe.evaluation.seeds * recipe.evaluation.steps
     return FitPlan(
         balance=balance,
         network=network,
@@ -179,10 +185,17 @@ def plan_fit(
         base_seconds=base_steps * section.batch_size / network.train_rate,
         fit_seconds=total * section.batch_size / network.train_rate,
         generate_seconds=_expected_evaluations(balance, recipe) / network.sample_rate,
-        evaluate_seconds=n_images
-        * recipe.evaluation.batch_size
-        / _measure_classifier(dataset, recipe, device),
+        evaluate_seconds=_expected_evaluation(dataset, recipe, device),
     )
+
+
+def _expected_evaluation(dataset: Dataset, recipe: Recipe, device: torch.device) -> float:
+    """Seconds of `evaluate`; none for a single class, which it refuses."""
+    if dataset.n_classes < 2:
+        return 0.0
+    section = recipe.evaluation
+    n_images = len(DEFAULT_ARMS) * section.seeds * section.steps * section.batch_size
+    return n_images / _measure_classifier(dataset, recipe, device)
 
 
 def _expected_evaluations(balance: BalancePlan, recipe: Recipe) -> int:

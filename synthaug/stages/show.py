@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synthaug.balance.strategy import class_position
+from synthaug.balance.assignments import class_position
 from synthaug.errors import UsageError
 from synthaug.report.sheets import sheet_png
 from synthaug.stages.dataset import Dataset, load_dataset

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from synthaug import __version__
-from synthaug.balance.plan import BalancePlan
 from synthaug.evaluation.arms import Arm
 from synthaug.evaluation.classifiers import build_classifier
 from synthaug.evaluation.compare import (
@@ -23,6 +22,7 @@ from synthaug.evaluation.compare import (
 from synthaug.evaluation.metrics import GROUPS, Scores, rarest_classes, score
 from synthaug.recipe import Recipe
 from synthaug.report.words import describe_arm
+from synthaug.stages.balance import read_plan
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.device import describe_device
 from synthaug.stages.run_dir import RunDir, utc_now
@@ -75,7 +75,7 @@ def assemble_results(
     device: torch.device,
 ) -> dict[str, Any]:
     """The content of results.json (schema 1): facts, protocol, arms, comparison, verdict."""
-    plan = BalancePlan.from_json(run.read_json("plan.json"))
+    plan = read_plan(run, dataset)
     counts = np.array(plan.counts)
     rarest = rarest_classes(counts)
     y_true = dataset.test[1]

@@ -24,8 +24,6 @@ def bad_folder(kind: str, root: Path, write_folder) -> Path:
     if kind == "a file":
         (root / "images").write_text("x")
         return root / "images"
-    if kind == "one class":
-        return write_folder({"only": 6})
     if kind == "a class with one image":
         return write_folder({"many": 6, "single": 1})
     folder = root / "images"
@@ -44,7 +42,6 @@ def bad_folder(kind: str, root: Path, write_folder) -> Path:
         ("a file", "unpack it"),
         ("empty", "check the path"),
         ("no class folders", "subfolder"),
-        ("one class", "add a folder"),
         ("a class with one image", "add images"),
     ],
 )

@@ -155,10 +155,15 @@ def test_row_31_class_without_readable_images():
         make_splits(labels, distinct(labels), [""] * 10, class_names=NAMES[:3])
 
 
-def test_row_29_one_class_or_none_left():
-    with pytest.raises(DataError, match="classes with train images is 1"):
+def test_row_29_a_single_class_may_be_split():
+    splits = split([0] * 10)
+    assert (len(splits.train), len(splits.test)) == (8, 2)
+
+
+def test_row_29_a_class_of_which_nothing_is_left_is_named():
+    with pytest.raises(DataError, match="class 'bee' has too few distinct train images: 0"):
         make_splits(np.zeros(5, int), distinct(range(5)), [""] * 5, class_names=NAMES[:2])
-    with pytest.raises(DataError, match="classes with train images is 0"):
+    with pytest.raises(DataError, match="class 'ant' has too few distinct train images: 0"):
         make_splits(np.zeros(0, int), [], [], class_names=NAMES[:2])
 
 

@@ -69,6 +69,33 @@ def test_balanced_classes_have_no_specialists(dataset_of, quick_rates):
     assert any("balanced already" in n for n in found.to_json(dataset_of(10, 10), CPU)["notices"])
 
 
+def test_from_scratch_with_nothing_to_make_is_refused(dataset_of):
+    with pytest.raises(UsageError, match=r"the plan gives none.*balance\.strategy=200"):
+        plan(dataset_of(10, 10), per_class=True, from_scratch=True)
+
+
+def test_caps_of_the_recipe_bound_what_is_made(dataset_of, quick_rates):
+    found = plan(dataset_of(40, 30, 10, 5), "balance.cap=0.5").balance
+    assert found.n_new == (0, 10, 5, 2) and found.left_out == (0, 0, 25, 33)
+    some = plan(dataset_of(40, 30, 10, 5), "balance.cap={class 2: 1}").balance
+    assert some.n_new == (0, 10, 10, 35)
+    assert any("caps leave out 20 of the 75" in n for n in some.notices)
+
+
+def test_the_strategy_of_the_recipe_may_be_a_share_or_numbers(dataset_of, quick_rates):
+    assert plan(dataset_of(40, 10), "balance.strategy=0.5").balance.target == (40, 20)
+    assert plan(dataset_of(40, 10), "balance.strategy=50").balance.target == (50, 50)
+    by_class = plan(dataset_of(40, 10), "balance.strategy={class 1: 13}").balance
+    assert by_class.target == (40, 13)
+
+
+def test_row_29_a_single_class_is_planned_without_an_evaluation(dataset_of, quick_rates):
+    found = plan(dataset_of(12), per_class=True)
+    assert found.balance.total_new == 0 and found.evaluate_seconds == 0
+    assert found.specialist_classes == () and found.base_steps > 0
+    assert any("a single class" in n for n in found.to_json(dataset_of(12), CPU)["notices"])
+
+
 def test_from_scratch_alone_is_refused(dataset_of):
     with pytest.raises(UsageError, match="--per-class"):
         plan(dataset_of(30, 10), from_scratch=True)
@@ -80,7 +107,14 @@ def test_no_test_image_is_refused(dataset_of):
 
 
 @pytest.mark.parametrize(
-    "override", ["sampling.steps=2000", "diffusion.T=10", "balance.strategy=all"]
+    "override",
+    [
+        "sampling.steps=2000",
+        "diffusion.T=10",
+        "balance.strategy=most",
+        "balance.strategy=1.5",
+        "balance.cap={class 7: 3}",
+    ],
 )
 def test_what_cannot_be_done_is_refused_before_training(dataset_of, quick_rates, override: str):
     changed = [override, *(["sampling.steps=11"] if "T=" in override else [])]
