@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -65,18 +66,24 @@ def choose_channels(facts: HeaderFacts) -> int:
 def _read_header(index: ImageIndex, position: int) -> tuple[int, int, str]:
     source = index.source
     try:
-        content = source.path(position) if isinstance(source, Files) else source.read(position)
+        if isinstance(source, Files):
+            with open(source.path(position), "rb") as file:
+                return _describe_file(file)
+        content = source.read(position)
         if isinstance(content, np.ndarray):
             return _describe_array(content)
-        file = io.BytesIO(content) if isinstance(content, bytes) else content
-        with Image.open(file, formats=FORMATS) as image:
-            # Pillow has no deep grey with opacity and calls it colour.
-            mode = "LA" if raw_mode_of(image) == "LA;16B" else image.mode
-            return image.width, image.height, mode
+        return _describe_file(io.BytesIO(content))
     except MemoryError:
         raise
     except Exception:  # decoders raise whatever a broken file leads them to
         return _UNREADABLE
+
+
+def _describe_file(file: BinaryIO) -> tuple[int, int, str]:
+    image = Image.open(file, formats=FORMATS)
+    # Pillow has no deep grey with opacity and calls it colour.
+    mode = "LA" if raw_mode_of(image) == "LA;16B" else image.mode
+    return image.width, image.height, mode
 
 
 def _describe_array(image: np.ndarray) -> tuple[int, int, str]:

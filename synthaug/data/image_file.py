@@ -1,6 +1,7 @@
 """One image file opened: checked, its first frame decoded, and where Pillow errs put right."""
 
 import io
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -111,20 +112,24 @@ def tiff_tag(image: ImageFile.ImageFile, tag: int, default: int) -> int:
 
 @contextmanager
 def pillow_rules(max_pixels: int | None) -> Iterator[None]:
-    """Silence Pillow's warnings, since what matters in them is checked here, and set its limit.
+    """Silence Pillow, since what matters of what it says is checked here, and set its limit.
 
     Pillow refuses twice the limit before it reserves memory, also for a tile or frame larger than
-    the image. Both settings are process-wide, so they are changed once, around all threads.
+    the image. The settings are process-wide, so they are changed once, around all threads.
     """
     before = Image.MAX_IMAGE_PIXELS
+    log = logging.getLogger("PIL")
+    level = log.level
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
         Image.MAX_IMAGE_PIXELS = max_pixels
+        log.setLevel(logging.CRITICAL + 1)
         try:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = before
+            log.setLevel(level)
 
 
 @contextmanager
