@@ -1,52 +1,60 @@
 """From an index to one array of pixels, leaving out and naming what cannot be read."""
 
-import io
-import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from PIL import Image
 
+from synthaug.data.headers import SIZES, HeaderFacts, choose_channels, choose_size, read_headers
+from synthaug.data.image_file import pillow_rules
 from synthaug.data.index import ImageIndex
 from synthaug.data.pixels import (
-    FORMATS,
+    BLANK,
+    NativeImage,
     ReadOptions,
     UnreadableImage,
     content_hash,
     extension_of,
-    has_grey_modes_only,
+    read_array,
     read_pixels,
     square_pixels,
 )
-from synthaug.data.source import Files
-from synthaug.errors import DataError
+from synthaug.data.source import Blobs, Files, ImageSource
+from synthaug.data.workers import map_in_order, n_workers
 
-SIZES = (8, 16, 32, 64)
-_CHUNK = 64
-# Below this mean file size the interpreter lock makes several threads slower than one.
-_THREADS_PAY_FROM = 16_384
+__all__ = [
+    "SIZES",
+    "BadImage",
+    "DecodedImages",
+    "HeaderFacts",
+    "OddImage",
+    "choose_channels",
+    "choose_size",
+    "decode_images",
+    "read_headers",
+]
 
-
-@dataclass(frozen=True, eq=False)
-class HeaderFacts:
-    """What the N file headers say: widths and heights int64 [N] in pixels, and Pillow modes.
-
-    An unreadable header has width 0, height 0 and mode "".
-    """
-
-    widths: np.ndarray
-    heights: np.ndarray
-    modes: tuple[str, ...]
+_CHUNK_IMAGES, _CHUNK_BYTES = 64, 1 << 22
+# What one image and one byte of it take, in seconds; measured on JPEGs of 1 to 700 kB.
+_SECONDS_AN_IMAGE, _SECONDS_A_BYTE = 1.2e-4, 5e-8
+_ODD_ASPECT = 4
+_ODD_ENLARGEMENT = 2
+_DARK_BELOW = 32768
 
 
 @dataclass(frozen=True)
 class BadImage:
     """An image that was left out: its path relative to the root, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class OddImage:
+    """An image that was read but deserves a look: its path relative to the root, and why."""
 
     path: str
     reason: str
@@ -62,6 +70,10 @@ class DecodedImages:
         content_hashes: M SHA-256 values (hex) of the size and pixels before cropping and scaling.
         bad: the images left out, in index order.
         notices: how many images were treated in which way.
+        odd: images of a single colour, of sides that differ by more than 4 to 1, or enlarged more
+            than twice, in index order; an image may occur more than once.
+        lowest_level, highest_level: the extremes over all images of more than 8 bits as stored,
+            before scaling; None where there are none.
     """
 
     pixels: np.ndarray
@@ -69,47 +81,28 @@ class DecodedImages:
     content_hashes: tuple[str, ...]
     bad: tuple[BadImage, ...]
     notices: dict[str, int]
+    odd: tuple[OddImage, ...] = ()
+    lowest_level: float | None = None
+    highest_level: float | None = None
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is known of a readable image: hash of its content, and what there is to tell of it."""
+
+    content: str
+    notes: tuple[str, ...]
+    odd: tuple[str, ...]
+    levels: tuple[float, float] | None
+    full_scale: bool
 
 
 @dataclass(frozen=True, eq=False)
-class _Decoded:
-    """One readable image: uint8 [size, size, C], hash of its content, what was done to it."""
+class _Chunk:
+    """Some images of an index, on their way to the process that decodes them."""
 
-    pixels: np.ndarray
-    content: str
-    notes: list[str]
-
-
-def read_headers(index: ImageIndex) -> HeaderFacts:
-    """Read size and mode of every image without decoding it."""
-    with _quiet_pillow():
-        facts = [_read_header(index, i) for i in range(len(index.paths))]
-    return HeaderFacts(
-        widths=np.array([width for width, _, _ in facts], dtype=np.int64),
-        heights=np.array([height for _, height, _ in facts], dtype=np.int64),
-        modes=tuple(mode for _, _, mode in facts),
-    )
-
-
-def choose_size(facts: HeaderFacts, *, largest: int) -> int:
-    """Return the largest of 8, 16, 32, 64 within ``largest`` and the median short side, at least 8.
-
-    Raises:
-        DataError: when no header is readable.
-    """
-    short_sides = np.minimum(facts.widths, facts.heights)[_readable(facts)]
-    limit = min(float(np.median(short_sides)), largest)
-    return max((size for size in SIZES if size <= limit), default=SIZES[0])
-
-
-def choose_channels(facts: HeaderFacts) -> int:
-    """Return 1 when every readable image has a grey mode, else 3.
-
-    Raises:
-        DataError: when no header is readable.
-    """
-    modes = [mode for mode, ok in zip(facts.modes, _readable(facts), strict=True) if ok]
-    return 1 if has_grey_modes_only(modes) else 3
+    source: ImageSource
+    paths: tuple[str, ...]
 
 
 def decode_images(
@@ -119,117 +112,128 @@ def decode_images(
     channels: int,
     advance: Callable[[int], None] | None = None,
     options: ReadOptions | None = None,
+    workers: int | None = None,
 ) -> DecodedImages:
     """Decode every image to [channels, size, size]: centre square, scaled, 8 bits.
 
     A damaged, vanished or forbidden file is left out and listed with its reason; it never raises.
-    The files themselves are only read.
+    The files themselves are only read. The result does not depend on the number of workers.
 
     Args:
         index: the images.
         size: side of the result in pixels.
         channels: 1 for grey, 3 for RGB.
-        advance: called in this thread with the number of images done since the last call.
+        advance: called in this process with the number of images done since the last call.
         options: what the user declared; default: nothing.
+        workers: processes that decode; default: several where that is faster. Arrays are always
+            read in this process, as they would have to be copied.
+
+    Raises:
+        ResourceError: when a process dies.
     """
-    options = options or ReadOptions()
-    n = len(index.paths)
-    chunks = [range(i, min(i + _CHUNK, n)) for i in range(0, n, _CHUNK)]
-
-    def work(chunk: Sequence[int]) -> list[_Decoded | BadImage]:
-        return [_decode_one(index, i, size, channels, options) for i in chunk]
-
+    encoded = isinstance(index.source, Files | Blobs)
+    if not encoded:
+        workers = 1
+    elif workers is None:
+        workers = n_workers(
+            _SECONDS_AN_IMAGE * len(index.paths) + _SECONDS_A_BYTE * sum(index.sizes)
+        )
+    work = partial(_decode_chunk, size=size, channels=channels, options=options or ReadOptions())
     pixels = np.empty((len(index.paths), channels, size, size), dtype=np.uint8)
     kept: list[int] = []
-    hashes: list[str] = []
+    facts: list[_Facts] = []
     bad: list[BadImage] = []
-    notices: Counter[str] = Counter()
     position = 0
-    with _quiet_pillow(), _pool(index) as pool:
-        for chunk in pool.map(work, chunks):
-            for outcome in chunk:
-                if isinstance(outcome, BadImage):
-                    bad.append(outcome)
-                else:
-                    pixels[len(kept)] = outcome.pixels.transpose(2, 0, 1)
-                    kept.append(position)
-                    hashes.append(outcome.content)
-                    notices.update(outcome.notes)
-                position += 1
-            if advance is not None:
-                advance(len(chunk))
+    for chunk in map_in_order(work, _chunks(index), workers):
+        for outcome in chunk:
+            if isinstance(outcome, BadImage):
+                bad.append(outcome)
+            else:
+                square, known = outcome
+                pixels[len(kept)] = square.transpose(2, 0, 1)
+                kept.append(position)
+                facts.append(known)
+            position += 1
+        if advance is not None:
+            advance(len(chunk))
     return DecodedImages(
         pixels=pixels[: len(kept)],
         kept=np.array(kept, dtype=np.int64),
-        content_hashes=tuple(hashes),
+        content_hashes=tuple(known.content for known in facts),
         bad=tuple(bad),
-        notices=dict(sorted(notices.items())),
+        notices=_notices(facts),
+        odd=tuple(
+            OddImage(index.paths[i], reason)
+            for i, known in zip(kept, facts, strict=True)
+            for reason in known.odd
+        ),
+        lowest_level=min((known.levels[0] for known in facts if known.levels), default=None),
+        highest_level=max((known.levels[1] for known in facts if known.levels), default=None),
     )
 
 
+def _chunks(index: ImageIndex) -> Iterator[_Chunk]:
+    """The index cut into pieces of a fraction of a second each."""
+    start, n_bytes = 0, 0
+    sizes = index.sizes or (0,) * len(index.paths)
+    for i, n in enumerate(sizes):
+        n_bytes += n
+        if i + 1 - start == _CHUNK_IMAGES or n_bytes >= _CHUNK_BYTES or i + 1 == len(sizes):
+            yield _Chunk(index.source.take(range(start, i + 1)), index.paths[start : i + 1])
+            start, n_bytes = i + 1, 0
+
+
+def _decode_chunk(
+    chunk: _Chunk, *, size: int, channels: int, options: ReadOptions
+) -> list[tuple[np.ndarray, _Facts] | BadImage]:
+    with pillow_rules(options.max_pixels):
+        return [_decode_one(chunk, i, size, channels, options) for i in range(len(chunk.paths))]
+
+
 def _decode_one(
-    index: ImageIndex, position: int, size: int, channels: int, options: ReadOptions
-) -> _Decoded | BadImage:
-    path = index.paths[position]
+    chunk: _Chunk, position: int, size: int, channels: int, options: ReadOptions
+) -> tuple[np.ndarray, _Facts] | BadImage:
+    """Decode one image to uint8 [size, size, C]."""
+    path = chunk.paths[position]
     try:
-        raw = index.source.read(position)
-        assert isinstance(raw, bytes)
-        native, notes = read_pixels(
-            raw, extension=extension_of(path), channels=channels, options=options
-        )
+        content = chunk.source.read(position)
+        if isinstance(content, np.ndarray):
+            native = read_array(content, channels=channels, options=options)
+        else:
+            extension = extension_of(path)
+            native = read_pixels(content, extension=extension, channels=channels, options=options)
     except UnreadableImage as exc:
         return BadImage(path, str(exc))
     except FileNotFoundError:
         return BadImage(path, "file vanished")
     except OSError as exc:
         return BadImage(path, f"cannot be read: {exc.strerror or exc}")
-    square, more = square_pixels(native, size)
-    return _Decoded(square, content_hash(native), notes + more)
+    square, notes = square_pixels(native.pixels, size)
+    return square, _Facts(
+        content=content_hash(native.pixels),
+        notes=(*native.notes, *notes),
+        odd=tuple(_oddities(native, size)),
+        levels=native.levels,
+        full_scale=native.full_scale,
+    )
 
 
-def _read_header(index: ImageIndex, position: int) -> tuple[int, int, str]:
-    source = index.source
-    try:
-        content = source.path(position) if isinstance(source, Files) else source.read(position)
-        assert not isinstance(content, np.ndarray)
-        file = io.BytesIO(content) if isinstance(content, bytes) else content
-        with Image.open(file, formats=FORMATS) as image:
-            return image.width, image.height, image.mode
-    except MemoryError:
-        raise
-    except Exception:  # decoders raise whatever a broken file leads them to
-        return 0, 0, ""
+def _oddities(native: NativeImage, size: int) -> Iterator[str]:
+    height, width = native.pixels.shape[:2]
+    short, long = sorted((height, width))
+    if BLANK in native.notes:
+        yield BLANK
+    if long > _ODD_ASPECT * short:
+        yield f"{width} x {height} pixels: the sides differ by more than {_ODD_ASPECT} to 1"
+    if size > _ODD_ENLARGEMENT * short:
+        yield f"{width} x {height} pixels: enlarged {size / short:.1f} times"
 
 
-def _readable(facts: HeaderFacts) -> np.ndarray:
-    readable = (facts.widths > 0) & (facts.heights > 0)
-    if not readable.any():
-        raise DataError(
-            f"none of the {len(facts.modes)} image files can be read",
-            remedy="check that they open in an image viewer",
-        )
-    return readable
-
-
-@contextmanager
-def _pool(index: ImageIndex) -> Iterator[ThreadPoolExecutor]:
-    """A pool that drops its waiting work when the caller is interrupted."""
-    mean_bytes = sum(index.sizes) / max(1, len(index.sizes))
-    workers = min(8, os.cpu_count() or 1) if mean_bytes >= _THREADS_PAY_FROM else 1
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Silence Pillow's warnings: what matters in them is checked and counted here.
-
-    The filters are changed once, around all threads, because each change is process-wide.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-        yield
+def _notices(facts: Sequence[_Facts]) -> dict[str, int]:
+    notices = Counter(note for known in facts for note in known.notes)
+    tops = [known.levels[1] for known in facts if known.full_scale and known.levels]
+    if tops and 0 < max(tops) < _DARK_BELOW:
+        top = int(max(tops))
+        white = (1 << top.bit_length()) - 1
+        notices[f"16-bit levels reach only {top}: declare --value-range 0:{white}"] = len(tops)
+    return dict(sorted(notices.items()))

@@ -1,16 +1,34 @@
-"""One image file to 8-bit pixels: every mode and every defect a folder of images may hold."""
+"""One image to 8-bit pixels: every mode and every defect a folder of images may hold."""
 
 import hashlib
-import io
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-# Named so that a renamed PostScript file can never start an external interpreter.
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+from synthaug.data.deep import stored_levels
+from synthaug.data.image_file import FORMATS, ORIENTATION, OpenedImage, decoder_faults, open_image
+from synthaug.data.levels import Levels, array_levels, composite, to_8_bit
+from synthaug.data.read_options import ReadOptions, UnreadableImage
+
+__all__ = [
+    "BLANK",
+    "FORMATS",
+    "NativeImage",
+    "ReadOptions",
+    "UnreadableImage",
+    "content_hash",
+    "extension_of",
+    "has_grey_modes_only",
+    "read_array",
+    "read_pixels",
+    "square_pixels",
+    "upright",
+]
+
+BLANK = "blank: a single grey level or colour"
 _FORMAT_OF_EXTENSION = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -23,35 +41,28 @@ _FORMAT_OF_EXTENSION = {
     ".pgm": "PPM",
     ".ppm": "PPM",
 }
-_ORIENTATION_SOURCES = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
-_ORIENTATION_TAG = 0x0112
+_ORIENTATION_SOURCES = frozenset({"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"})
 
 
-class UnreadableImage(Exception):
-    """Raised for an image that must be left out; the message is the reason."""
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """What the user may declare about the images of a dataset.
+@dataclass(frozen=True, eq=False)
+class NativeImage:
+    """An image in its own size, upright, opaque and in 8 bits.
 
     Attributes:
-        background: grey level 0..255 that shows through transparent pixels.
-        max_pixels: images with more pixels are refused. Pillow itself refuses more than about
-            179 million.
-        value_range: the levels of 16-bit, 32-bit and float images that become black and white;
-            None takes all 16 bits, and 0..1 for floats.
+        pixels: uint8 [H, W, C], C = 1 (grey) or 3 (RGB).
+        notes: what was done to it, in words.
+        levels: smallest and largest level as stored, of an image of more than 8 bits, else None.
+        full_scale: whether the full range of 16 bits became 0..255.
     """
 
-    background: int = 255
-    max_pixels: int = 50_000_000
-    value_range: tuple[float, float] | None = None
+    pixels: np.ndarray
+    notes: tuple[str, ...]
+    levels: tuple[float, float] | None = None
+    full_scale: bool = False
 
 
-def read_pixels(
-    raw: bytes, *, extension: str, channels: int, options: ReadOptions
-) -> tuple[np.ndarray, list[str]]:
-    """Decode one image file upright, opaque and in 8 bits.
+def read_pixels(raw: bytes, *, extension: str, channels: int, options: ReadOptions) -> NativeImage:
+    """Decode one image file.
 
     Args:
         raw: the bytes of the file.
@@ -59,34 +70,63 @@ def read_pixels(
         channels: 1 for grey, 3 for RGB.
         options: what the user declared.
 
-    Returns:
-        uint8 [H, W, channels], and what was done to the image, in words.
-
     Raises:
-        UnreadableImage: when the file is damaged, too large or has no defined 8-bit meaning.
+        UnreadableImage: when the file is damaged, too large or too small, or has no defined 8-bit
+            meaning.
     """
     if not raw:
         raise UnreadableImage("empty file")
-    image, notes = _open(raw, options.max_pixels)
-    if _FORMAT_OF_EXTENSION.get(extension.lower()) != image.format and image.format != "MPO":
+    opened = open_image(raw, options)
+    notes = list(opened.notes)
+    expected = _FORMAT_OF_EXTENSION.get(extension.lower(), opened.image.format)
+    if opened.image.format not in {expected, "MPO"}:
         notes.append("extension does not match the content")
-    if image.info.keys() & set(_ORIENTATION_SOURCES):
-        image, rotated = _upright(image)
-        notes += rotated
-    image, converted = _to_8_bit(image, options.background)
-    notes += converted
-    wanted = "L" if channels == 1 else "RGB"
-    pixels = np.asarray(image if image.mode == wanted else image.convert(wanted))
-    if pixels.min() == pixels.max():
-        notes.append("blank: a single grey level or colour")
-    return pixels.reshape(*pixels.shape[:2], channels), notes
+    with decoder_faults(raw, options):
+        levels = stored_levels(opened, raw, options)
+        if levels is None:
+            native = _of_8_bits(opened, channels, options.background)
+        else:
+            native = _of_levels(levels, channels, options)
+    orientation = _orientation(opened.image)
+    if orientation is None:
+        notes.append("EXIF data unreadable")
+    elif orientation != 1:
+        notes.append("EXIF-rotated")
+        native = replace(native, pixels=upright(native.pixels, orientation))
+    return _noted(native, notes)
+
+
+def read_array(image: np.ndarray, *, channels: int, options: ReadOptions) -> NativeImage:
+    """Take an array by the same rules as a file.
+
+    Args:
+        image: [H, W] or [H, W, C] of any number type; C is 1 for grey, 3 for RGB, 4 for RGB with
+            opacity. It may be returned itself, as a view.
+        channels: 1 for grey, 3 for RGB.
+        options: what the user declared.
+
+    Raises:
+        UnreadableImage: when it is too large or too small, has another shape or no defined 8-bit
+            meaning.
+    """
+    if image.ndim in {2, 3}:
+        options.check_size(image.shape[1], image.shape[0])
+    return _noted(_of_levels(array_levels(image), channels, options), [])
 
 
 def content_hash(pixels: np.ndarray) -> str:
     """SHA-256 (hex) of the shape and the bytes of a uint8 array [H, W, C]."""
     digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(pixels.tobytes())
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn and mirror [H, W, C] as an EXIF orientation, 1 to 8, asks for."""
+    mirrored = {2: 1, 4: 3, 5: 6, 7: 8}
+    quarter_turns = {1: 0, 8: 1, 3: 2, 6: 3}  # anticlockwise
+    turned = np.rot90(pixels, quarter_turns[mirrored.get(orientation, orientation)])
+    return np.ascontiguousarray(turned[:, ::-1] if orientation in mirrored else turned)
 
 
 def square_pixels(pixels: np.ndarray, size: int) -> tuple[np.ndarray, list[str]]:
@@ -104,9 +144,8 @@ def square_pixels(pixels: np.ndarray, size: int) -> tuple[np.ndarray, list[str]]
         return square, notes
     if side < size:
         notes.append("enlarged")
-    image = Image.fromarray(square[..., 0] if square.shape[2] == 1 else square)
     method = Image.Resampling.LANCZOS if side > size else Image.Resampling.BICUBIC
-    resized = np.asarray(image.resize((size, size), method))
+    resized = np.asarray(_image_of(square).resize((size, size), method))
     return resized.reshape(size, size, pixels.shape[2]), notes
 
 
@@ -120,80 +159,78 @@ def has_grey_modes_only(modes: Iterable[str]) -> bool:
     return all(mode in {"1", "L", "LA", "La", "I", "F"} or mode.startswith("I;") for mode in modes)
 
 
-def _open(raw: bytes, max_pixels: int) -> tuple[Image.Image, list[str]]:
-    """Check and decode the first frame, turning whatever a decoder raises into a reason."""
-    try:
-        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise UnreadableImage(
-                    f"{image.width} x {image.height} pixels, more than the limit of {max_pixels}"
-                )
-            # Damage shows in only one of the two: a flipped bit of a PNG fails the checksums that
-            # verify() reads but loads, a truncated JPEG fails load() only. verify() uses up a file.
-            image.verify()
-        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-            several = bool(getattr(image, "is_animated", False))
-            if several:
-                image.seek(0)
-            image.load()
-            # Multi-picture JPEGs are one photograph with a preview, not an animation.
-            animated = several and image.format != "MPO"
-            return image, ["first frame of an animation"] if animated else []
-    except (MemoryError, UnreadableImage):
-        raise
-    except UnidentifiedImageError as exc:
-        raise UnreadableImage("not an image in a known format") from exc
-    except Exception as exc:
-        raise UnreadableImage(" ".join(str(exc).split()) or type(exc).__name__) from exc
-
-
-def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    try:
-        turned = image.getexif().get(_ORIENTATION_TAG, 1) != 1
-        return (ImageOps.exif_transpose(image), ["EXIF-rotated"]) if turned else (image, [])
-    except (SyntaxError, ValueError, TypeError, KeyError, OSError):
-        return image, ["EXIF data unreadable"]
-
-
-def _to_8_bit(image: Image.Image, background: int) -> tuple[Image.Image, list[str]]:
-    """Return the image in mode L or RGB."""
-    mode = image.mode
-    if mode.startswith("I;16"):
-        return _scaled(np.asarray(image), 65535), ["16-bit scaled"]
-    if mode == "I":
-        levels = np.asarray(image)
-        # A 16-bit PGM is scaled to the full range by its reader; elsewhere the values must tell.
-        if image.format == "PPM" or levels.max() > 255:
-            return _scaled(levels, 65535), ["16-bit scaled"]
-        return _scaled(levels, 255), []
-    if mode == "F":
-        levels = np.asarray(image)
-        if not (np.isfinite(levels).all() and levels.min() >= 0 and levels.max() <= 1):
-            raise UnreadableImage("float image without a declared value range")
-        return _scaled(levels, 1), ["float scaled from 0..1"]
+def _of_8_bits(opened: OpenedImage, channels: int, background: int) -> NativeImage:
+    image = opened.image
+    notes = []
+    if ";16" in opened.raw_mode:
+        notes.append(f"16-bit {image.mode} read by its upper 8 bits")
+    if image.mode == "CMYK":
+        notes.append("CMYK converted to RGB")
     if image.has_transparency_data:
-        grey = has_grey_modes_only([mode])
-        return _composite(image.convert("LA" if grey else "RGBA"), background)
-    if mode in {"L", "RGB"}:
-        return image, []
-    if mode == "1":
-        return image.convert("L"), []
-    note = ["CMYK converted to RGB"] if mode == "CMYK" else []
-    return image.convert("RGB"), note
+        layers = image.convert("LA" if has_grey_modes_only([image.mode]) else "RGBA")
+        pixels = np.asarray(layers)
+        return _opaque(pixels[..., :-1], pixels[..., -1], channels, background, notes)
+    wanted = "L" if channels == 1 else "RGB"
+    pixels = np.asarray(image if image.mode == wanted else image.convert(wanted))
+    return NativeImage(pixels if channels == 3 else pixels[..., None], tuple(notes))
 
 
-def _scaled(levels: np.ndarray, full_scale: int) -> Image.Image:
-    share = np.clip(levels.astype(np.float64) / full_scale, 0, 1)
-    return Image.fromarray(np.rint(share * 255).astype(np.uint8))
+def _of_levels(levels: Levels, channels: int, options: ReadOptions) -> NativeImage:
+    scaled = to_8_bit(levels, options.value_range)
+    native = _opaque(
+        scaled.pixels if scaled.pixels.ndim == 3 else scaled.pixels[..., None],
+        levels.alpha,
+        channels,
+        options.background,
+        list(scaled.notes),
+    )
+    return replace(native, levels=scaled.seen, full_scale=scaled.full_scale)
 
 
-def _composite(image: Image.Image, background: int) -> tuple[Image.Image, list[str]]:
-    """Lay an image of mode LA or RGBA on an opaque background."""
-    alpha = image.getchannel("A")
-    opaque = "L" if image.mode == "LA" else "RGB"
-    if alpha.getextrema() == (255, 255):
-        return image.convert(opaque), []
-    base = Image.new(opaque, image.size, (background,) * len(opaque))
-    base.paste(image.convert(opaque), mask=alpha)
-    colour = {0: "black", 255: "white"}.get(background, f"grey level {background}")
-    return base, [f"transparent: composited on {colour}"]
+def _opaque(
+    pixels: np.ndarray,
+    alpha: np.ndarray | None,
+    channels: int,
+    background: int,
+    notes: list[str],
+) -> NativeImage:
+    """Lay uint8 [H, W, 1 or 3] on the background and give it the channels asked for."""
+    if alpha is not None and alpha.min() < 255:
+        pixels = composite(pixels, alpha, background)
+        colour = {0: "black", 255: "white"}.get(background, f"grey level {background}")
+        notes = [*notes, f"transparent: composited on {colour}"]
+    if channels < pixels.shape[2]:
+        pixels = np.asarray(_image_of(pixels).convert("L"))[..., None]
+    elif channels > pixels.shape[2]:
+        pixels = np.repeat(pixels, channels, axis=2)
+    return NativeImage(pixels, tuple(notes))
+
+
+def _image_of(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _noted(native: NativeImage, notes: list[str]) -> NativeImage:
+    blank = [BLANK] if _is_constant(native.pixels) else []
+    return replace(native, notes=(*notes, *native.notes, *blank))
+
+
+def _is_constant(pixels: np.ndarray) -> bool:
+    """Whether all pixels [H, W, C] are the same."""
+    first = pixels[0, 0]
+    # Almost every image tells by its first row.
+    return bool((pixels[0] == first).all() and (pixels == first).all())
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """How the image is to be turned, 1 to 8, or None if that cannot be read.
+
+    Pillow turns TIFFs itself.
+    """
+    if not image.info.keys() & _ORIENTATION_SOURCES:
+        return 1
+    try:
+        orientation = int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # whatever broken metadata leads its parser to; the pixels are sound
+        return None
+    return orientation if 1 <= orientation <= 8 else 1
