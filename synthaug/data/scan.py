@@ -144,6 +144,11 @@ def is_utf8(text: str) -> bool:
     return True
 
 
+def leads_out(path: str, fence: str) -> bool:
+    """Whether a path, its links followed, lies outside the real folder ``fence``."""
+    return not Path(os.path.realpath(path)).is_relative_to(fence)
+
+
 def _entries(
     folder: Path, ignored: Counter[str], fence: str | None
 ) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
@@ -169,7 +174,7 @@ def _entries(
             # A link to nowhere, a link to itself, or a file deleted during the scan.
             ignored["broken link"] += 1
             continue
-        if fence is not None and entry.is_symlink() and not _is_within(entry.path, fence):
+        if fence is not None and entry.is_symlink() and leads_out(entry.path, fence):
             ignored[LINK_OUT] += 1
             continue
         reason = passed_over_name(entry.name, is_folder=stat.S_ISDIR(status.st_mode))
@@ -189,10 +194,6 @@ def _accept_file(name: str, status: os.stat_result, ignored: Counter[str]) -> bo
 
 def _fence(root: Path, follow_links: bool) -> str | None:
     return None if follow_links else os.path.realpath(root)
-
-
-def _is_within(path: str, fence: str) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(fence)
 
 
 def _real(folder: Path) -> _RealFolder:
