@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from synthaug.data.groups import group_by_pattern
 from synthaug.data.index import ImageIndex, counted
 from synthaug.data.layout import LAYOUTS
 from synthaug.data.scan import FoundImage, scan_images, subfolders
@@ -17,22 +18,33 @@ from synthaug.data.tree import LabelledTree, label_tree, no_images, number_rows
 from synthaug.errors import DataError
 
 
-def index_folder(root: Path) -> ImageIndex:
+def index_folder(
+    root: Path, *, follow_links: bool = False, groups: str | None = None
+) -> ImageIndex:
     """Index a folder of class folders, or of ``train/``, ``val/`` and ``test/`` with class folders.
 
-    Images may lie deeper inside a class folder; links are followed, each real folder once per
-    class. See `label_tree` for how the layout is recognised.
+    Images may lie deeper inside a class folder; links inside the folder are followed, each real
+    folder once per class. See `label_tree` for how the layout is recognised.
+
+    Args:
+        root: the folder.
+        follow_links: whether to follow links that lead out of the folder, too.
+        groups: a regular expression for the group of an image in its path, see `group_by_pattern`.
 
     Raises:
         DataError: when the folder is missing, or as `label_tree` does.
+        UsageError: as `group_by_pattern` does.
     """
     root = Path(root)
     ignored: Counter[str] = Counter()
-    loose, tops = _read_top_level(root, ignored)
-    return _index(root, label_tree(str(root), loose, tops, ignored), ignored)
+    loose, tops = _read_top_level(root, ignored, follow_links)
+    index = _index(root, label_tree(str(root), loose, tops, ignored), ignored)
+    return group_by_pattern(index, groups)
 
 
-def load_extra_folder(root: Path, class_names: Sequence[str]) -> ImageIndex:
+def load_extra_folder(
+    root: Path, class_names: Sequence[str], *, follow_links: bool = False
+) -> ImageIndex:
     """Index further images of known classes: class folders only, some classes may be absent.
 
     Labels are positions in ``class_names``, kept in the order given.
@@ -42,7 +54,7 @@ def load_extra_folder(root: Path, class_names: Sequence[str]) -> ImageIndex:
     """
     root = Path(root)
     ignored: Counter[str] = Counter()
-    loose, tops = _read_top_level(root, ignored)
+    loose, tops = _read_top_level(root, ignored, follow_links)
     tops = {name: images for name, images in tops.items() if images}
     if not tops:
         raise no_images(str(root), ignored)
@@ -73,7 +85,7 @@ def _index(root: Path, tree: LabelledTree, ignored: Counter[str]) -> ImageIndex:
 
 
 def _read_top_level(
-    root: Path, ignored: Counter[str]
+    root: Path, ignored: Counter[str], follow_links: bool
 ) -> tuple[list[FoundImage], dict[str, list[FoundImage]]]:
     """Return the images directly in ``root`` and those of each subfolder."""
     if not os.path.exists(root):
@@ -84,7 +96,10 @@ def _read_top_level(
         raise DataError(
             f"{root} is not a folder", expected=LAYOUTS, remedy="unpack it if it is an archive"
         )
-    loose, folders = subfolders(root, ignored)
-    tops = {name: scan_images(root, name, folders, ignored) for name in folders}
+    loose, folders = subfolders(root, ignored, follow_links=follow_links)
+    tops = {
+        name: scan_images(root, name, folders, ignored, follow_links=follow_links)
+        for name in folders
+    }
     ignored["class folder without images"] += sum(not images for images in tops.values())
     return loose, tops

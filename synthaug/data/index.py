@@ -25,7 +25,9 @@ class ImageIndex:
         source: gives the image at a position.
         sizes: N sizes in bytes.
         groups: N names of what must stay on one side of a split, such as a patient; "" for none.
-        container: SHA-256 (hex) of the one file that holds all images, or "" for separate files.
+        container: SHA-256 (hex) of what holds the images or their labels beside their names: an
+            archive, a table; "" for class folders, where names and sizes say it all.
+        notices: what else the user should know, in words.
     """
 
     origin: str
@@ -38,6 +40,7 @@ class ImageIndex:
     sizes: tuple[int, ...] = field(default=(), repr=False)
     groups: tuple[str, ...] = field(default=(), repr=False)
     container: str = ""
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.groups:

@@ -8,7 +8,7 @@ import numpy as np
 
 from synthaug.data.index import refuse_classes_without_train
 from synthaug.data.layout import LAYOUTS, SPLIT_WORDS, is_split_layout, refuse_twins
-from synthaug.data.scan import FoundImage
+from synthaug.data.scan import LINK_OUT, FoundImage
 from synthaug.errors import DataError
 
 
@@ -50,7 +50,8 @@ def label_tree(
             raise DataError(
                 f"{origin} holds {len(loose)} images but no class folders",
                 expected=LAYOUTS,
-                remedy="move the images of each class into a subfolder named after it",
+                remedy=_links_remedy(ignored)
+                or "move the images of each class into a subfolder named after it",
             )
         raise no_images(origin, ignored)
     ignored["image outside any class folder"] += len(loose)
@@ -94,8 +95,12 @@ def no_images(origin: str, ignored: Mapping[str, int]) -> DataError:
     return DataError(
         f"{origin} holds no images{seen}",
         expected=LAYOUTS,
-        remedy="check the path and the file extensions",
+        remedy=_links_remedy(ignored) or "check the path and the file extensions",
     )
+
+
+def _links_remedy(ignored: Mapping[str, int]) -> str:
+    return "give --follow-links to read what the links lead to" if ignored.get(LINK_OUT) else ""
 
 
 def _refuse_wrapping_folder(origin: str, name: str, classes_in: Mapping[str, set[str]]) -> None:

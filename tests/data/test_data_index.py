@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from synthaug.data.folder import index_folder, load_extra_folder
-from synthaug.errors import DataError
+from synthaug.errors import DataError, UsageError
 
 
 def labels_by_path(index):
@@ -184,19 +184,64 @@ def test_missing_file_and_empty_roots(tmp_path):
         index_folder(tmp_path / "empty")
 
 
-def test_row_48_links_are_followed_and_broken_ones_counted(write_tree):
+def test_row_48_links_inside_are_followed_and_broken_ones_counted(write_tree):
+    root = write_tree("a/0.png", "b/0.png", "b/more/1.png")
+    (root / "a" / "file.png").symlink_to(root / "b" / "0.png")
+    (root / "a" / "relative.png").symlink_to("../b/0.png")
+    (root / "a" / "gone.png").symlink_to(root / "gone.png")
+    (root / "b" / "again").symlink_to(root / "b" / "more")
+    index = index_folder(root)
+    assert index.paths == (
+        "a/0.png",
+        "a/file.png",
+        "a/relative.png",
+        "b/0.png",
+        "b/more/1.png",
+    )
+    assert index.ignored == {"broken link": 1, "link to a folder already read": 1}
+
+
+@pytest.fixture
+def linked(write_tree):
+    """A folder with links to a file, a folder and a class that lie elsewhere."""
     root = write_tree("a/0.png", "b/0.png")
-    elsewhere = write_tree("more/1.png", "2.png", "class/1.png", root="elsewhere")
+    elsewhere = write_tree("more/1.png", "2.png", "class/1.png", root="images elsewhere")
     (root / "a" / "file.png").symlink_to(elsewhere / "2.png")
     (root / "a" / "folder").symlink_to(elsewhere / "more")
-    (root / "a" / "gone.png").symlink_to(elsewhere / "gone.png")
     (root / "c").symlink_to(elsewhere / "class")
-    index = index_folder(root)
+    return root
+
+
+def test_row_48_links_that_lead_out_need_a_flag(linked):
+    index = index_folder(linked)
+    assert index.paths == ("a/0.png", "b/0.png")
+    assert index.ignored == {"link that leads out of the folder": 3}
+    index = index_folder(linked, follow_links=True)
     assert index.paths == ("a/0.png", "a/file.png", "a/folder/1.png", "b/0.png", "c/1.png")
-    assert index.ignored == {"broken link": 1}
+    assert index.ignored == {}
 
 
-def test_row_49_link_loops_end(write_tree):
+def test_row_48_the_root_itself_may_be_a_link(linked, tmp_path):
+    (tmp_path / "link").symlink_to(linked)
+    assert index_folder(tmp_path / "link").paths == ("a/0.png", "b/0.png")
+
+
+@pytest.mark.parametrize("loose", [(), ("loose.png",)])
+def test_row_48_the_flag_is_named_when_links_are_all_there_is(write_tree, loose):
+    elsewhere = write_tree("a/0.png", "b/0.png", root="elsewhere")
+    root = write_tree(*loose)
+    for name in "ab":
+        (root / name).symlink_to(elsewhere / name)
+    with pytest.raises(DataError, match="give --follow-links"):
+        index_folder(root)
+    with pytest.raises(DataError, match="give --follow-links"):
+        load_extra_folder(root, ["a", "b"])
+    assert len(index_folder(root, follow_links=True).paths) == 2
+    assert len(load_extra_folder(root, ["a", "b"], follow_links=True).paths) == 2
+
+
+@pytest.mark.parametrize("follow_links", [False, True])
+def test_row_49_link_loops_end(write_tree, follow_links):
     root = write_tree("a/0.png", "b/0.png", "b/in/0.png")
     (root / "a" / "up").symlink_to(root)
     (root / "a" / "self").symlink_to(root / "a")
@@ -204,10 +249,21 @@ def test_row_49_link_loops_end(write_tree):
     (root / "b" / "in" / "back").symlink_to(root / "b")
     (root / "loop").symlink_to(root.parent)
     (root / "b" / "me.png").symlink_to(root / "b" / "me.png")
-    index = index_folder(root)
+    index = index_folder(root, follow_links=follow_links)
     assert index.paths == ("a/0.png", "b/0.png", "b/in/0.png")
-    assert index.ignored["link to a folder already read"] == 5
+    loops = index.ignored["link to a folder already read"]
+    out = index.ignored.get("link that leads out of the folder", 0)
+    assert (loops, out) == ((5, 0) if follow_links else (4, 1))
     assert index.ignored["broken link"] == 1
+
+
+def test_row_49_a_loop_outside_ends_too(write_tree):
+    root = write_tree("a/0.png", "b/0.png")
+    outside = write_tree("1.png", root="outside")
+    (outside / "again").symlink_to(outside)
+    (root / "a" / "out").symlink_to(outside)
+    index = index_folder(root, follow_links=True)
+    assert index.paths == ("a/0.png", "a/out/1.png", "b/0.png")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -242,6 +298,43 @@ def test_fingerprint_follows_names_sizes_and_nothing_else(write_tree, tmp_path):
     assert second != first
     (root / "a/0.png").rename(root / "a/1.png")
     assert index_folder(root).fingerprint not in {first, second}
+
+
+GROUPED = ("a/p1_0.png", "a/p1_1.png", "a/p2_0.png", "b/other.png", "b/p2_1.png")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "groups"),
+    [
+        (r"p(\d)_", ("1", "1", "2", "", "2")),
+        (r"p\d", ("p1", "p1", "p2", "", "p2")),
+        (r"(?:p)(\d)_(\d)", ("1", "1", "2", "", "2")),
+        (r"p2|(other)", ("", "", "", "other", "")),
+    ],
+)
+def test_row_38_groups_are_found_in_the_paths(write_tree, pattern, groups):
+    index = index_folder(write_tree(*GROUPED), groups=pattern)
+    assert index.groups == groups
+    assert index.notices == (
+        f"{groups.count('')} of 5 images have no group: {pattern!r} finds none in their path",
+    )
+
+
+def test_row_38_every_image_in_a_group_needs_no_notice(write_tree):
+    index = index_folder(write_tree(*GROUPED), groups="^[ab]")
+    assert index.groups == ("a", "a", "a", "b", "b") and index.notices == ()
+
+
+@pytest.mark.parametrize("pattern", ["(", "[z-a]", "patient", "x*", "a{99999999999999999999}"])
+def test_row_38_a_pattern_that_is_broken_or_finds_nothing(write_tree, pattern):
+    with pytest.raises(UsageError, match="group pattern") as caught:
+        index_folder(write_tree(*GROUPED), groups=pattern)
+    assert caught.value.expected and "\n" not in str(caught.value)
+
+
+def test_leaving_a_class_out_keeps_groups_and_notices(write_tree):
+    index = index_folder(write_tree(*GROUPED), groups=r"p\d").without_classes(["a"])
+    assert index.groups == ("", "p2") and len(index.notices) == 1
 
 
 def test_extra_folder_keeps_the_given_class_order(write_tree):
