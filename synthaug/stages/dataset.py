@@ -175,7 +175,7 @@ def load_dataset(run: RunDir) -> Dataset:
         labels=np.array(described["labels"], dtype=np.int64),
         paths=tuple(described["paths"]),
         content_hashes=tuple(described["content_hashes"]),
-        splits=Splits(**splits, notices=()),
+        splits=Splits(**splits, notices=(), crossings=()),
         notices=tuple(described["notices"]),
         skipped=described.get("skipped", {}),
     )
