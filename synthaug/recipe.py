@@ -6,7 +6,7 @@ for an unknown key, the nearest known one.
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,6 +41,37 @@ class DataSection(Section):
     held_out_fraction: float = Field(
         0.15, gt=0, lt=0.5, description="of a class's train images, to judge specialists by"
     )
+    exclude: tuple[str, ...] = Field((), description="classes to leave out")
+    groups: str | None = Field(
+        None,
+        description="what stays on one side of a split, such as a patient: a column of a table, or "
+        "a pattern searched in the paths of a folder",
+    )
+    near_duplicates: Literal["group", "drop", "ignore"] = Field(
+        "group", description="keep them on one side, leave out test images like train, or nothing"
+    )
+    folds: int | None = Field(None, ge=2, le=20, description="k-fold instead of one test split")
+    fold: int | None = Field(None, ge=0, description="the one of the folds to test on")
+    on_bad_image: Literal["skip", "error"] = "skip"
+    animations: Literal["first_frame", "refuse"] = "first_frame"
+    background: int = Field(255, ge=0, le=255, description="grey level behind transparency")
+    value_range: tuple[float, float] | None = Field(
+        None, description="levels of deep images that become black and white; null: all 16 bits"
+    )
+    max_pixels: int = Field(50_000_000, ge=1, description="larger images are left out")
+    min_side: int = Field(4, ge=1, description="smaller images are left out")
+    follow_links: bool = Field(False, description="also links that lead out of the folder")
+    images_root: str | None = Field(None, description="of a table's paths; null: its own folder")
+    image_column: str | None = None
+    label_column: str | None = None
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "DataSection":
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise ValueError(f"value_range {self.value_range} is empty: LOW must be under HIGH")
+        if self.fold is not None and self.fold >= (self.folds or 0):
+            raise ValueError(f"fold {self.fold} of {self.folds} folds: they count from 0")
+        return self
 
 
 class BalanceSection(Section):
@@ -236,9 +267,14 @@ def shipped_recipes() -> list[str]:
     return sorted(p.stem for p in recipe_folder().glob("*.yaml"))
 
 
-def load_recipe(name_or_file: str = "default", overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(
+    name_or_file: str = "default",
+    overrides: Iterable[str] = (),
+    values: Mapping[str, Any] | None = None,
+) -> Recipe:
     """The recipe of a shipped name or of a YAML file, with `section.key=value` overrides applied.
 
+    `values` are overrides whose value is not YAML text but the value itself; they come last.
     Raises `UsageError` telling all faults at once: unknown recipe, unreadable YAML, unknown key
     (with the nearest known one), wrong type or range.
     """
@@ -261,6 +297,8 @@ def load_recipe(name_or_file: str = "default", overrides: Iterable[str] = ()) ->
         raise UsageError(f"recipe file {path} holds no mapping", expected="`section: {key: value}`")
     for override in overrides:
         _apply(content, override)
+    for key, value in (values or {}).items():
+        _put(content, key, value, told=key)
     return build_recipe(content, source=str(name_or_file))
 
 

@@ -1,142 +1,44 @@
-"""What each verb prints at its end: facts, tables, and the next command to type."""
+"""`synthaug show`."""
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated
 
-from synthaug.cli.terminal import Terminal, duration
-from synthaug.report.ablation import ablation_table
-from synthaug.report.tables import (
-    Cell,
-    Column,
-    Row,
-    Table,
-    arms_table,
-    classes_table,
-    differences_table,
-    likelihood_table,
+import typer
+
+from synthaug.cli.command import (
+    DebugOption,
+    DeviceOption,
+    JsonOption,
+    RunOption,
+    command,
 )
-from synthaug.report.words import describe_verdict
 
 
-def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
-    """The plan of a fit, before anything is trained."""
-    side = f"{plan['image_size']}×{plan['image_size']}"
-    colour = "grey" if plan["channels"] == 1 else "colour"
-    n_classes = len(plan["classes"])
-    terminal.payload(
-        f"{plan['dataset']}: {plan['n_train']} train, {plan['n_val']} validation and "
-        f"{plan['n_test']} test images in {n_classes} class{'es' if n_classes > 1 else ''}, used "
-        f"at {side} {colour}; imbalance ratio {plan['imbalance_ratio']:.4g}"
-    )
-    rows = tuple(
-        Row((Cell(c["name"]), Cell(str(c["train"])), Cell(str(c["test"])), Cell(c["group"]),
-             Cell(str(c["n_new"])), Cell(_why(c))), "primary" if c["minority"] else "")
-        for c in plan["classes"]
-    )  # fmt: skip
-    columns = (
-        Column("class", numeric=False), Column("train"), Column("test"),
-        Column("group", numeric=False), Column("to make"), Column("why", numeric=False),
-    )  # fmt: skip
-    caption = (
-        "many: over 100 train images, medium: 20 to 100, few: under 20. "
-        f"{plan['total_new']} images to synthesise"
-        + (f", {plan['left_out_by_caps']} left out by caps." if plan["left_out_by_caps"] else ".")
-    )
-    terminal.table(Table("Plan", columns, rows, caption))
-    network = plan["network"]
-    expected = plan["expected_seconds"]
-    patch = f", {network['patch']}×{network['patch']} patches" if network["patch"] > 1 else ""
-    terminal.payload(
-        f"\nnetwork: UNet, {network['parameters'] / 1e6:.2f} M parameters, "
-        f"{network['flops_per_image'] / 1e6:.0f} MFLOP an image, channels "
-        f"{network['channels']}{patch}; device {plan['device']}"
-    )
-    specialists = ""
-    if plan["specialists"]:
-        n_specialists = len(plan["specialists"])
-        specialists = f" and {plan['specialist_steps']} for each of {n_specialists} specialists"
-    terminal.payload(
-        f"training: {plan['base_steps']} steps for the joint model{specialists}, at "
-        f"{plan['train_images_per_second']:.0f} images/s"
-    )
-    # A single class can be learned and drawn, but there is nothing to tell it from.
-    verbs = ("fit", "generate", "evaluate")[: 3 if n_classes > 1 else 2]
-    times = ", ".join(f"{verb} {duration(expected[verb])}" for verb in verbs)
-    terminal.payload(f"expected time: {times}")
-    for notice in plan["notices"]:
-        terminal.warn(notice)
+def show(
+    what: Annotated[str, typer.Argument(help="forward, progressive, interpolate or neighbours.")],
+    class_name: Annotated[
+        str | None, typer.Option("--class", help="This class only; default: several or the rarest.")
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", min=1, max=50, help="Images or pairs of each class.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="PNG file; default: pictures/<what>.png in the run folder.")
+    ] = None,
+    run: RunOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Draw what the model does: noising, denoising, mixing, or the nearest train images."""
+    with command(as_json, debug) as terminal:
+        from synthaug.cli.printing import print_picture
+        from synthaug.stages.show import ShowRequest
+        from synthaug.stages.show import show as run_show
 
-
-def _why(entry: dict[str, Any]) -> str:
-    """Why a class gets its images and, if it gets any, how they are drawn."""
-    return f"{entry['reason']}; {entry['mode_reason']}" if entry["n_new"] else str(entry["reason"])
-
-
-def print_fit(terminal: Terminal, result: dict[str, Any]) -> None:
-    """What `fit` did."""
-    terminal.payload(
-        f"trained on {result['n_img']} images in {result['minutes']:.1f} min: "
-        f"{result['images_per_second']:.0f} training images/s on {result['device']}"
-    )
-    kept = [s["class_name"] for s in result["specialists"] if s["kept"]]
-    if result["specialists"]:
-        names = ", ".join(kept) or "none"
-        terminal.payload(f"specialists kept: {names} (of {len(result['specialists'])} classes)")
-    terminal.payload(f"run folder: {result['run']}")
-    number = "" if result["n_classes"] > 1 else " N, where N is how many images it should have"
-    terminal.say(f"next: synthaug generate --balance{number}")
-
-
-def print_generate(terminal: Terminal, result: dict[str, Any]) -> None:
-    """What `generate` made."""
-    if not result["n"]:
-        terminal.payload("every class has its target already: nothing was drawn")
-    else:
-        terminal.payload(
-            f"{result['n']} synthetic images with {result['sampler']}, {result['steps']} steps, "
-            f"guidance {result['cfg_scale']:g}: {result['images_per_second']:.0f} "
-            f"sampling images/s on {result['device']}"
+        request = ShowRequest(
+            what=what, run=run, class_name=class_name, n=n, out=out, device=device
         )
-    partial: dict[str, list[str]] = {}
-    for name, how in result["modes"].items():
-        if how["mode"] != "sample":
-            partial.setdefault(how["mode"], []).append(name)
-    for mode, names in partial.items():
-        start = "single real images" if mode == "variation" else "pairs of real images"
-        terminal.payload(
-            f"{mode}, from {start} at noise strength {result['strength']:g}: {', '.join(names)}"
-        )
-    for reason, n in result["rejected"].items():
-        terminal.warn(f"{n} images rejected and drawn again: {reason}")
-    for name, n in result["shortfall"].items():
-        terminal.warn(f"class {name!r} is {n} images short of its target")
-    terminal.payload(f"balanced folder to train on: {result['balanced']}")
-    terminal.payload(f"provenance of every file: {result['manifest']}")
-    if result["n_classes"] > 1:
-        terminal.say("next: synthaug evaluate")
-
-
-def print_picture(terminal: Terminal, result: dict[str, Any]) -> None:
-    """Where the picture of `show` is and how to read it."""
-    terminal.payload(f"picture: {result['path']}")
-    terminal.payload(result["reading"])
-
-
-def print_results(terminal: Terminal, results: dict[str, Any]) -> None:
-    """The tables and the verdict of `evaluate`."""
-    arms = arms_table(results)
-    terminal.table(arms, caption=f"CE: cross-entropy, LA: logit adjustment. {arms.caption}")
-    if results["comparison"]:
-        terminal.table(classes_table(results), caption="Recall of each class, the rarest first.")
-        terminal.table(differences_table(results))
-    if results.get("likelihood"):
-        terminal.table(likelihood_table(results))
-    verdict = results["verdict"]
-    terminal.payload(f"\nVerdict: {describe_verdict(verdict['overall'])}. {verdict['sentence']}")
-    terminal.payload(f"page: {results['report']}")
-
-
-def print_ablation(terminal: Terminal, result: dict[str, Any]) -> None:
-    """The table and the answer of `ablate`."""
-    terminal.table(ablation_table(result))
-    terminal.payload(f"\n{result['sentence']}")
-    terminal.payload(f"figure: {result['figure']}")
+        result = run_show(request, terminal)
+        print_picture(terminal, result)
+        terminal.json(result)

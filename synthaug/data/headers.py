@@ -30,6 +30,11 @@ class HeaderFacts:
     heights: np.ndarray
     modes: tuple[str, ...]
 
+    def part(self, chosen: np.ndarray) -> "HeaderFacts":
+        """Those of some images, chosen by a bool [N]."""
+        modes = tuple(mode for mode, taken in zip(self.modes, chosen, strict=True) if taken)
+        return HeaderFacts(self.widths[chosen], self.heights[chosen], modes)
+
 
 def read_headers(index: ImageIndex) -> HeaderFacts:
     """Read size and mode of every image without decoding it."""

@@ -1,23 +1,26 @@
 """The images of a run as arrays: read from the user's folder once, then from the run folder."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from synthaug.data.decode import DecodedImages, choose_channels, choose_size, decode_images
-from synthaug.data.decode import read_headers as read_image_headers
-from synthaug.data.folder import index_folder, load_extra_folder
-from synthaug.data.index import ImageIndex
+from synthaug.data.folder import load_extra_folder
+from synthaug.data.folds import make_folds
+from synthaug.data.leaks import refuse_leaks
 from synthaug.data.splits import Splits, cut_held_out, make_splits
 from synthaug.errors import DataError
 from synthaug.recipe import DataSection, Recipe
 from synthaug.stages.progress import Progress
+from synthaug.stages.reading import (
+    Reading,
+    decode,
+    read_images,
+    reading_notices,
+    refuse_synthetic,
+)
 from synthaug.stages.run_dir import RunDir
-
-BAD_IMAGES_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Dataset:
     notices: tuple[str, ...]
     skipped: dict[str, str] = field(default_factory=dict)
     """Why each image that could not be read was left out, by its path."""
+    together: np.ndarray | None = None
+    """int64 [M], equal for images that belong on one side; None: no two do."""
 
     @property
     def image_size(self) -> int:
@@ -72,55 +77,69 @@ class Dataset:
 
 
 def read_dataset(
-    root: Path, section: DataSection, *, largest: int, seed: int, progress: Progress
+    dataset: str | Path, section: DataSection, *, largest: int, seed: int, progress: Progress
 ) -> Dataset:
-    """Scan, decode and split a user's folder; nothing in it is changed.
+    """Scan, decode and split what the user named; nothing in it is changed.
 
     `largest` bounds the image size that is chosen when the recipe names none. Raises `DataError`
-    when the folder cannot be used.
+    when the dataset cannot be used.
     """
-    index = index_folder(root)
-    facts = read_image_headers(index)
-    size = section.image_size or choose_size(facts, largest=largest)
-    channels = section.channels or choose_channels(facts)
-    decoded = _decode(index, size, channels, "reading images", progress)
-    kept = decoded.kept
-    labels = index.labels[kept]
-    try:
-        splits = make_splits(
-            labels,
-            decoded.content_hashes,
-            tuple(index.declared_split[i] for i in kept),
-            class_names=index.class_names,
-            test_fraction=section.test_fraction,
-            seed=seed,
-        )
-    except DataError as error:
-        raise DataError(
-            f"{root}: {error.found}", expected=error.expected, remedy=error.remedy
-        ) from error
+    reading = read_images(str(dataset), section, largest=largest, progress=progress)
+    refuse_synthetic(reading)
+    splits = split_reading(reading, section, seed)
+    index, decoded = reading.index, reading.decoded
     return Dataset(
-        root=str(root.resolve()),
-        name=root.resolve().name,
+        root=index.origin if "://" in index.origin else str(Path(index.origin).resolve()),
+        name=reading.name,
         fingerprint=index.fingerprint,
         class_names=index.class_names,
         pixels=decoded.pixels,
-        labels=labels,
-        paths=tuple(index.paths[i] for i in kept),
+        labels=reading.labels,
+        paths=reading.paths,
         content_hashes=decoded.content_hashes,
         splits=splits,
-        notices=(*_notices(index, decoded), *splits.notices),
+        notices=(*reading_notices(reading), *splits.notices),
         skipped={b.path: b.reason for b in decoded.bad},
+        together=reading.together,
     )
 
 
-def read_extra(root: Path, dataset: Dataset, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
+def split_reading(reading: Reading, section: DataSection, seed: int) -> Splits:
+    """The splits of a reading: the declared ones, a cut test split, or one of the folds.
+
+    Raises `DataError` when there is too little to learn from or nothing to test on.
+    """
+    names, hashes = reading.index.class_names, reading.decoded.content_hashes
+    drop_near = section.near_duplicates == "drop"
+    try:
+        if section.folds:
+            folds = make_folds(
+                reading.labels, hashes, reading.declared, class_names=names,
+                folds=section.folds, together=reading.together, seed=seed,
+                drop_near=drop_near, paths=reading.paths,
+            )  # fmt: skip
+            return folds[section.fold or 0]
+        return make_splits(
+            reading.labels, hashes, reading.declared, class_names=names,
+            test_fraction=section.test_fraction, seed=seed, together=reading.together,
+            drop_near=drop_near, paths=reading.paths,
+        )  # fmt: skip
+    except DataError as error:
+        raise DataError(
+            f"{reading.index.origin}: {error.found}", expected=error.expected, remedy=error.remedy
+        ) from error
+
+
+def read_extra(
+    root: Path, dataset: Dataset, section: DataSection, progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
     """(images, labels) of a folder of further real images, sized as the dataset's are.
 
     Raises `DataError` if any of them is also a test image: the oracle would be cheating.
     """
     index = load_extra_folder(root, dataset.class_names)
-    decoded = _decode(index, dataset.image_size, dataset.channels, "reading extra images", progress)
+    size, channels = dataset.image_size, dataset.channels
+    decoded = decode(index, section, size, channels, "reading extra images", progress)
     test = {dataset.content_hashes[i] for i in dataset.splits.test}
     leaked = [
         index.paths[i]
@@ -152,6 +171,7 @@ def save_dataset(run: RunDir, dataset: Dataset) -> None:
         "labels": dataset.labels.tolist(),
         "paths": dataset.paths,
         "content_hashes": dataset.content_hashes,
+        "together": None if dataset.together is None else dataset.together.tolist(),
     }
     run.write_json("dataset.json", described)
 
@@ -166,7 +186,8 @@ def load_dataset(run: RunDir) -> Dataset:
         raise DataError(
             f"{run / 'pixels.npy'} cannot be read", remedy="run `synthaug fit` again"
         ) from error
-    return Dataset(
+    together = described.get("together")
+    dataset = Dataset(
         root=described["root"],
         name=described["name"],
         fingerprint=described["fingerprint"],
@@ -178,7 +199,15 @@ def load_dataset(run: RunDir) -> Dataset:
         splits=Splits(**splits, notices=(), crossings=()),
         notices=tuple(described["notices"]),
         skipped=described.get("skipped", {}),
+        together=None if together is None else np.array(together, dtype=np.int64),
     )
+    try:
+        refuse_leaks(splits, dataset.content_hashes, dataset.paths)
+    except DataError as error:
+        raise DataError(
+            f"{run / 'splits.json'}: {error.found}", expected=error.expected, remedy=error.remedy
+        ) from error
+    return dataset
 
 
 def learn_and_held_out(
@@ -197,33 +226,6 @@ def learn_and_held_out(
         tuple(dataset.content_hashes[i] for i in train),
         fraction=recipe.data.held_out_fraction,
         seed=recipe.seed,
+        together=None if dataset.together is None else dataset.together[train],
     )
     return train[learn], train[held_out]
-
-
-def _decode(
-    index: ImageIndex, size: int, channels: int, description: str, progress: Progress
-) -> DecodedImages:
-    with progress.task(description, len(index.paths), "images") as task:
-        decoded = decode_images(index, size=size, channels=channels, advance=task.advance)
-    if not len(decoded.kept):
-        first = decoded.bad[0]
-        raise DataError(
-            f"none of the {len(index.paths)} images under {index.origin} can be read, "
-            f"the first is {first.path}: {first.reason}"
-        )
-    return decoded
-
-
-def _notices(index: ImageIndex, decoded: DecodedImages) -> list[str]:
-    notices = []
-    if decoded.bad:
-        named = "; ".join(f"{b.path} ({b.reason})" for b in decoded.bad[:BAD_IMAGES_NAMED])
-        rest = len(decoded.bad) - BAD_IMAGES_NAMED
-        more = f"; and {rest} more, all in dataset.json" if rest > 0 else ""
-        notices.append(f"{len(decoded.bad)} broken images skipped: {named}{more}")
-    for reason, n in sorted(Counter(decoded.notices).items()):
-        notices.append(f"{n} images: {reason}")
-    for reason, n in sorted(index.ignored.items()):
-        notices.append(f"{n} files or folders passed over: {reason}")
-    return notices

@@ -53,7 +53,9 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
         read_plan(run, dataset)  # a wrong edit is told now, not after the training
         arms = parse_arms(request.arms or recipe.evaluation.arms, oracle=request.oracle is not None)
         seeds = list(range(request.seeds or recipe.evaluation.seeds))
-        extra = read_extra(request.oracle, dataset, progress) if request.oracle else None
+        extra = None
+        if request.oracle:
+            extra = read_extra(request.oracle, dataset, recipe.data, progress)
         synthetic = None
         if any(arm.synthetic or arm.control for arm in arms):
             synthetic = read_synthetic(run, dataset)

@@ -36,7 +36,7 @@ LOG_EVERY = 10
 class FitRequest:
     """What the user asked of `fit`."""
 
-    dataset: Path
+    dataset: str | Path
     recipe: Recipe
     run: Path | None = None
     per_class: bool = False

@@ -116,7 +116,7 @@ class RunDir:
             lock.release()
 
 
-def new_run(run: Path | None, dataset: Path, *, now: datetime | None = None) -> RunDir:
+def new_run(run: Path | None, dataset: str | Path, *, now: datetime | None = None) -> RunDir:
     """Create the folder of a new run: `run`, or `runs/<time>-<dataset name>`.
 
     Raises `UsageError` if `run` already holds files or lies inside the dataset, and
@@ -124,7 +124,7 @@ def new_run(run: Path | None, dataset: Path, *, now: datetime | None = None) -> 
     """
     if run is None:
         stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
-        name = re.sub(r"[^\w.-]+", "-", dataset.resolve().name).strip("-.") or "dataset"
+        name = re.sub(r"[^\w.-]+", "-", dataset_name(str(dataset))).strip("-.") or "dataset"
         run = RUNS / f"{stamp}-{name}"
         for n in range(2, 100):
             if not run.exists():
@@ -138,9 +138,9 @@ def new_run(run: Path | None, dataset: Path, *, now: datetime | None = None) -> 
     return RunDir(run)
 
 
-def check_new_run(run: Path, dataset: Path) -> None:
+def check_new_run(run: Path, dataset: str | Path) -> None:
     """Raise `UsageError` if `run` holds files or lies inside the dataset."""
-    resolved, source = run.resolve(), dataset.resolve()
+    resolved, source = run.resolve(), Path(dataset).resolve()
     if resolved == source or source in resolved.parents:
         raise UsageError(
             f"run folder {run} lies inside the dataset {dataset}",
@@ -180,6 +180,14 @@ def open_run(run: Path | None) -> RunDir:
 def read_recipe(run: RunDir) -> Recipe:
     """The resolved recipe that `fit` left in the run folder."""
     return load_recipe(str(run / "recipe.yaml"))
+
+
+def dataset_name(origin: str) -> str:
+    """The last part of a folder, file or Hub id, without the endings of files."""
+    if "://" in origin:
+        return origin.rstrip("/").rsplit("/", 1)[-1]
+    resolved = Path(origin).resolve()
+    return resolved.name if resolved.is_dir() else resolved.name.split(".")[0]
 
 
 def utc_now() -> str:

@@ -1,0 +1,88 @@
+"""`synthaug fit`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synthaug.cli.command import (
+    DebugOption,
+    DeviceOption,
+    JsonOption,
+    RecipeOption,
+    SeedOption,
+    SetOption,
+    command,
+)
+from synthaug.cli.data_options import (
+    DatasetOption,
+    FoldsOption,
+    FollowLinksOption,
+    GroupsOption,
+    OnBadImageOption,
+    ValueRangeOption,
+    data_overrides,
+)
+
+
+def fit(
+    dataset: DatasetOption,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Continue the model for each minority class.")
+    ] = False,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="With --per-class: train each class alone.")
+    ] = False,
+    recipe: RecipeOption = "default",
+    set_: SetOption = None,
+    groups: GroupsOption = None,
+    value_range: ValueRangeOption = None,
+    folds: FoldsOption = None,
+    follow_links: FollowLinksOption = False,
+    on_bad_image: OnBadImageOption = None,
+    image_size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(help="Training time, such as 90s, 10m or 1.5h.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="New run folder; default: runs/<time>-<name>.")
+    ] = None,
+    device: DeviceOption = "auto",
+    seed: SeedOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Train a class-conditional DDPM on a folder of images."""
+    with command(as_json, debug) as terminal:
+        from synthaug.cli.printing import print_fit, print_plan
+        from synthaug.recipe import load_recipe
+        from synthaug.stages.fit import FitRequest
+        from synthaug.stages.fit import fit as run_fit
+
+        values = data_overrides(
+            image_size=image_size,
+            groups=groups,
+            value_range=value_range,
+            folds=folds,
+            follow_links=follow_links,
+            on_bad_image=on_bad_image,
+            seed=seed,
+        )
+        if time_limit is not None:
+            values |= {"diffusion.time_limit": time_limit, "diffusion.steps": None}
+        request = FitRequest(
+            dataset=dataset,
+            recipe=load_recipe(recipe, set_ or [], values),
+            run=run,
+            per_class=per_class,
+            from_scratch=from_scratch,
+            device=device,
+            dry_run=dry_run,
+        )
+        result = run_fit(request, terminal, lambda plan: print_plan(terminal, plan))
+        if dry_run:
+            terminal.say("dry run: nothing was trained or written")
+        else:
+            print_fit(terminal, result)
+        terminal.json(result)
