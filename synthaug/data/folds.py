@@ -80,11 +80,11 @@ def make_folds(
 
     parts = components_of(labels, content_hashes, numbers, pool)
     dealt = deal(parts, folds, seed=seed)
+    least = _least_left(parts, dealt)
     for k, name in enumerate(class_names):
-        left = _least_left(parts, dealt)[k]
-        if left < 2:
+        if least[k] < 2:
             raise DataError(
-                f"class {name!r} keeps {left} of its {total_distinct(parts)[k]} distinct images in "
+                f"class {name!r} keeps {least[k]} of its {total_distinct(parts)[k]} distinct images in "
                 f"the train split of one of {folds} folds (readable files: "
                 f"{total_images(parts)[k]})",
                 expected="at least 2",
