@@ -83,7 +83,8 @@ def near_duplicates(pixels: Pixels) -> Ints:
         pixels: uint8 [M, C, S, S] with C 1 or 3 and S at least 8.
 
     Returns:
-        int64 [P, 2], pairs i < j in ascending order. Memory grows with M + P; time with M².
+        int64 [P, 2], pairs i < j in ascending order. Memory grows with M and
+        the pairs of such a correlation; time with M².
 
     Raises:
         ValueError: for arrays of another kind.

@@ -88,11 +88,10 @@ def test_other_arrays_are_refused(pixels):
             function(pixels)
 
 
-@pytest.mark.parametrize("edit", EDITS)
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("channels", "edit"), [*((1, e) for e in EDITS if e != "grey"), *((3, e) for e in EDITS)]
+)
 def test_row_37_planted_near_duplicates_are_found_and_no_others(edit, channels):
-    if edit == "grey" and channels == 1:
-        pytest.skip("a grey image has no colour to lose")
     pixels = clouds(200, channels=channels)
     changed = np.stack([EDITS[edit](x) for x in pixels[:20]])
     pairs = near_duplicates(np.concatenate([pixels, changed]))
