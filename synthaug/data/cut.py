@@ -190,7 +190,10 @@ def deal(parts: Sequence[Component], folds: int, *, seed: int) -> list[list[Comp
     """
     images = total_images(parts)
     order = np.random.default_rng([seed, *_DEAL]).permutation(len(parts)).tolist()
-    order.sort(key=lambda i: -sum(n / images[k] for k, n in parts[i].images.items()))
+    # Class by class among equals, so that what is left over of one fills up the next.
+    order.sort(
+        key=lambda i: (-sum(n / images[k] for k, n in parts[i].images.items()), *parts[i].images)
+    )
     dealt: list[list[Component]] = [[] for _ in range(folds)]
     in_fold: list[Counter[int]] = [Counter() for _ in range(folds)]
     totals = [0] * folds

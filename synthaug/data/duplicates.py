@@ -1,9 +1,10 @@
 """Near duplicates: the same picture saved, resized, shifted or brightened again.
 
-Perceptual hashes find candidates cheaply but are not enough: among the digits of one class, or
-X-rays of one view, a tenth of all pairs have similar hashes. So a candidate is confirmed on its
-pixels, by the correlation of the coarse structure of two images, and must be far nearer than what
-surrounds it. `benchmarks/duplicates.md` shows what that finds and what it mistakes.
+Perceptual hashes find candidates cheaply but are not enough: a million pairs of 12,000 handwritten
+digits have similar ones. So a candidate is confirmed on its pixels, by the correlation of the
+coarse structure of the two images. A fixed limit of that is not enough either, since it would chain
+all ones together: a pair must also be far nearer than what surrounds it, however crowded that is.
+`benchmarks/duplicates.md` shows what this finds and what it mistakes.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
@@ -82,7 +83,8 @@ def near_duplicates(pixels: Pixels) -> Ints:
         pixels: uint8 [M, C, S, S] with C 1 or 3 and S at least 8.
 
     Returns:
-        int64 [P, 2], pairs i < j in ascending order. Memory grows with M + P; time with M².
+        int64 [P, 2], pairs i < j in ascending order. Memory grows with M and
+        the pairs of such a correlation; time with M².
 
     Raises:
         ValueError: for arrays of another kind.

@@ -15,7 +15,13 @@ from synthaug.data.cut import (
     total_images,
 )
 from synthaug.data.leaks import cross, drop_copies
-from synthaug.data.splits import Splits, refuse_thin_train, sides_of, two_label_notice
+from synthaug.data.splits import (
+    Splits,
+    groups_in_words,
+    refuse_thin_train,
+    sides_of,
+    two_label_notice,
+)
 from synthaug.errors import DataError, UsageError
 
 MAX_FOLDS = 20
@@ -80,13 +86,12 @@ def make_folds(
 
     parts = components_of(labels, content_hashes, numbers, pool)
     dealt = deal(parts, folds, seed=seed)
+    distinct, least = total_distinct(parts), _least_left(parts, dealt)
     for k, name in enumerate(class_names):
-        left = _least_left(parts, dealt)[k]
-        if left < 2:
+        if least[k] < 2:
             raise DataError(
-                f"class {name!r} keeps {left} of its {total_distinct(parts)[k]} distinct images in "
-                f"the train split of one of {folds} folds (readable files: "
-                f"{total_images(parts)[k]})",
+                f"class {name!r} keeps {least[k]} of its {distinct[k]} distinct images in the "
+                f"train split of one of {folds} folds",
                 expected="at least 2",
                 remedy=_remedy(parts, seed, name),
             )
@@ -164,9 +169,9 @@ def _uneven_notices(
     for k, n in sorted(total_images(parts).items()):
         counts = [t[k] for t in tested]
         if max(counts) - min(counts) > max(1, quota(1 / len(dealt), n) / 2):
+            groups = groups_in_words(sum(k in part.images for part in parts))
             notices.append(
                 f"{min(counts)} to {max(counts)} test images of {class_names[k]} in a fold: its "
-                f"{n} images belong to {sum(k in part.images for part in parts)} groups, and no "
-                "group is divided"
+                f"{n} images belong to {groups}, and no group is divided"
             )
     return notices

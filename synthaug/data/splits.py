@@ -202,6 +202,11 @@ def refuse_thin_train(
         )
 
 
+def groups_in_words(number: int) -> str:
+    """A number of groups, for sentences."""
+    return "one group" if number == 1 else f"{number} groups"
+
+
 def _share_notices(
     parts: Sequence[Component],
     leaving: Sequence[Component],
@@ -219,7 +224,7 @@ def _share_notices(
         if of_class[k] < n:
             notices.append(
                 f"{tested[k]} test images of {class_names[k]} instead of {wanted}: its {n} images "
-                f"belong to {of_class[k]} groups, and no group is divided"
+                f"belong to {groups_in_words(of_class[k])}, and no group is divided"
             )
     return notices
 
@@ -228,9 +233,9 @@ def _no_test(parts: Sequence[Component], *, dropped: bool) -> DataError:
     """Why there is no test image; `parts` are the components that a test split was cut from."""
     if parts:
         n = sum(total_images(parts).values())
-        groups = "one group" if len(parts) == 1 else f"{len(parts)} groups"
         return DataError(
-            f"no test split can be cut: the {n} images belong to {groups}, and no group is divided",
+            f"no test split can be cut: the {n} images belong to {groups_in_words(len(parts))}, "
+            "and no group is divided",
             expected="in some class at least two groups, of which one can be tested",
             remedy="give finer groups, or a test folder",
         )
