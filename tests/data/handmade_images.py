@@ -13,7 +13,10 @@ from PIL import Image
 def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
     """The file that Pillow writes of an image."""
     buffer = io.BytesIO()
-    image.save(buffer, format=format, **options)
+    # Copies, since an encoder leaves settings behind that confuse the next one.
+    if "append_images" in options:
+        options["append_images"] = [frame.copy() for frame in options["append_images"]]
+    image.copy().save(buffer, format=format, **options)
     return buffer.getvalue()
 
 
