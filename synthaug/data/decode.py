@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -144,18 +145,20 @@ def decode_images(
     facts: list[_Facts] = []
     bad: list[BadImage] = []
     position = 0
-    for chunk in map_in_order(work, _chunks(index), workers):
-        for outcome in chunk:
-            if isinstance(outcome, BadImage):
-                bad.append(outcome)
-            else:
-                square, known = outcome
-                pixels[len(kept)] = square.transpose(2, 0, 1)
-                kept.append(position)
-                facts.append(known)
-            position += 1
-        if advance is not None:
-            advance(len(chunk))
+    # Closed here, since the traceback of a stop would keep the processes alive.
+    with closing(map_in_order(work, _chunks(index), workers)) as chunks:
+        for chunk in chunks:
+            for outcome in chunk:
+                if isinstance(outcome, BadImage):
+                    bad.append(outcome)
+                else:
+                    square, known = outcome
+                    pixels[len(kept)] = square.transpose(2, 0, 1)
+                    kept.append(position)
+                    facts.append(known)
+                position += 1
+            if advance is not None:
+                advance(len(chunk))
     return DecodedImages(
         pixels=pixels[: len(kept)],
         kept=np.array(kept, dtype=np.int64),

@@ -170,8 +170,11 @@ def _of_8_bits(opened: OpenedImage, channels: int, background: int) -> NativeIma
         layers = image.convert("LA" if has_grey_modes_only([image.mode]) else "RGBA")
         pixels = np.asarray(layers)
         return _opaque(pixels[..., :-1], pixels[..., -1], channels, background, notes)
+    colours: Image.Image = image
+    if image.mode not in {"1", "L", "RGB"}:
+        colours = image.convert("RGB")  # grey is made of RGB, whatever the colours are stored as
     wanted = "L" if channels == 1 else "RGB"
-    pixels = np.asarray(image if image.mode == wanted else image.convert(wanted))
+    pixels = np.asarray(colours if colours.mode == wanted else colours.convert(wanted))
     return NativeImage(pixels if channels == 3 else pixels[..., None], tuple(notes))
 
 

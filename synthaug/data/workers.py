@@ -7,7 +7,7 @@ are slower than one.
 import itertools
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
@@ -33,7 +33,7 @@ def n_workers(seconds: float) -> int:
 
 def map_in_order(
     work: Callable[[Task], Result], tasks: Iterable[Task], workers: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield the result of every task in order, each worked on in one of several processes.
 
     With one worker all is done in this process. Otherwise ``work`` must be a function of a module,

@@ -13,7 +13,10 @@ from PIL import Image
 def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
     """The file that Pillow writes of an image."""
     buffer = io.BytesIO()
-    image.save(buffer, format=format, **options)
+    # Copies, since an encoder leaves settings behind that confuse the next one.
+    if "append_images" in options:
+        options["append_images"] = [frame.copy() for frame in options["append_images"]]
+    image.copy().save(buffer, format=format, **options)
     return buffer.getvalue()
 
 
@@ -45,12 +48,14 @@ def tiff(
     photometric: int | None = None,
     bits: int | None = None,
     planes: bool = False,
-    **tags: int,
+    orientation: int | None = None,
+    opacity: int = 2,
 ) -> bytes:
     """An uncompressed or deflated TIFF of [H, W] or [H, W, C] of any number type.
 
     ``order`` is "<" or ">"; ``photometric`` 0 says that zero is white; with ``bits`` the levels are
-    bytes already packed; ``planes`` stores one channel after the other.
+    bytes already packed; ``planes`` stores one channel after the other; ``opacity`` is 1 where
+    colours are multiplied with it, else 2.
     """
     height, width = levels.shape[:2]
     channels = levels.shape[2] if levels.ndim == 3 else 1
@@ -75,9 +80,9 @@ def tiff(
         339: ("H", [{"u": 1, "i": 2, "f": 3}[levels.dtype.kind]] * channels),
     }
     if channels in {2, 4} and photometric != 5:
-        entries[338] = ("H", [2])
-    if "orientation" in tags:
-        entries[274] = ("H", [tags["orientation"]])
+        entries[338] = ("H", [opacity])
+    if orientation is not None:
+        entries[274] = ("H", [orientation])
 
     header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
     directory = 2 + 12 * len(entries) + 4
