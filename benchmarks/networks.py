@@ -119,7 +119,7 @@ def main() -> None:
     asked = parser.parse_args()
     section = DataSection(image_size=asked.size)
     data = read_dataset(asked.dataset, section, largest=asked.size, seed=0, progress=Silent())
-    images, labels = read_extra(asked.extra, data, Silent())
+    images, labels = read_extra(asked.extra, data, section, Silent())
     few = np.concatenate([np.flatnonzero(labels == k)[:HELD_OUT] for k in range(data.n_classes)])
     learn, held_out = data.train, (images[few], labels[few])
     specs = {n: s for n, s in NETWORKS[asked.size].items() if n in asked.only or not asked.only}

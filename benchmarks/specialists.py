@@ -19,7 +19,7 @@ from synthaug.diffusion.training import denoising_losses
 from synthaug.selection.memorisation import copy_ratio
 from synthaug.stages.dataset import load_dataset, read_extra
 from synthaug.stages.progress import Silent
-from synthaug.stages.run_dir import RunDir
+from synthaug.stages.run_dir import RunDir, read_recipe
 from synthaug.stages.synthetic import read_synthetic
 
 LOW_RANK = ("--set", "diffusion.specialist=low_rank")
@@ -38,7 +38,7 @@ COPY = 1 / 3
 def rare_facts(run: RunDir, extra_folder: Path) -> tuple[float, list[float], list[float]]:
     """Of the rarest classes: held-out loss, copies among synthetic and among unseen real images."""
     dataset = load_dataset(run)
-    extra, extra_labels = read_extra(extra_folder, dataset, Silent())
+    extra, extra_labels = read_extra(extra_folder, dataset, read_recipe(run).data, Silent())
     synthetic, synthetic_labels = read_synthetic(run, dataset)
     counts = dataset.counts(dataset.splits.train)
     images, labels = dataset.train

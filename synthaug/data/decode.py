@@ -73,6 +73,7 @@ class DecodedImages:
         notices: how many images were treated in which way.
         odd: images of a single colour, of sides that differ by more than 4 to 1, or enlarged more
             than twice, in index order; an image may occur more than once.
+        thumbnails: uint8 [M, C, S, S] of another size S, if one was asked for.
         lowest_level, highest_level: the extremes over all images of more than 8 bits as stored,
             before scaling; None where there are none.
     """
@@ -83,6 +84,7 @@ class DecodedImages:
     bad: tuple[BadImage, ...]
     notices: dict[str, int]
     odd: tuple[OddImage, ...] = ()
+    thumbnails: np.ndarray | None = None
     lowest_level: float | None = None
     highest_level: float | None = None
 
@@ -113,6 +115,7 @@ def decode_images(
     channels: int,
     advance: Callable[[int], None] | None = None,
     options: ReadOptions | None = None,
+    thumbnail: int | None = None,
     workers: int | None = None,
 ) -> DecodedImages:
     """Decode every image to [channels, size, size]: centre square, scaled, 8 bits.
@@ -126,6 +129,8 @@ def decode_images(
         channels: 1 for grey, 3 for RGB.
         advance: called in this process with the number of images done since the last call.
         options: what the user declared; default: nothing.
+        thumbnail: side in pixels of a second result of the same images, for comparing them in more
+            detail than they are trained with.
         workers: processes that decode; default: several where that is faster. Arrays are always
             read in this process, as they would have to be copied.
 
@@ -139,8 +144,9 @@ def decode_images(
         workers = n_workers(
             _SECONDS_AN_IMAGE * len(index.paths) + _SECONDS_A_BYTE * sum(index.sizes)
         )
-    work = partial(_decode_chunk, size=size, channels=channels, options=options or ReadOptions())
-    pixels = np.empty((len(index.paths), channels, size, size), dtype=np.uint8)
+    sizes = (size,) if thumbnail is None else (size, thumbnail)
+    work = partial(_decode_chunk, sizes=sizes, channels=channels, options=options or ReadOptions())
+    scaled = [np.empty((len(index.paths), channels, s, s), dtype=np.uint8) for s in sizes]
     kept: list[int] = []
     facts: list[_Facts] = []
     bad: list[BadImage] = []
@@ -152,15 +158,17 @@ def decode_images(
                 if isinstance(outcome, BadImage):
                     bad.append(outcome)
                 else:
-                    square, known = outcome
-                    pixels[len(kept)] = square.transpose(2, 0, 1)
+                    squares, known = outcome
+                    for pixels, square in zip(scaled, squares, strict=True):
+                        pixels[len(kept)] = square.transpose(2, 0, 1)
                     kept.append(position)
                     facts.append(known)
                 position += 1
             if advance is not None:
                 advance(len(chunk))
     return DecodedImages(
-        pixels=pixels[: len(kept)],
+        pixels=scaled[0][: len(kept)],
+        thumbnails=None if thumbnail is None else scaled[1][: len(kept)],
         kept=np.array(kept, dtype=np.int64),
         content_hashes=tuple(known.content for known in facts),
         bad=tuple(bad),
@@ -187,16 +195,16 @@ def _chunks(index: ImageIndex) -> Iterator[_Chunk]:
 
 
 def _decode_chunk(
-    chunk: _Chunk, *, size: int, channels: int, options: ReadOptions
-) -> list[tuple[np.ndarray, _Facts] | BadImage]:
+    chunk: _Chunk, *, sizes: tuple[int, ...], channels: int, options: ReadOptions
+) -> list[tuple[list[np.ndarray], _Facts] | BadImage]:
     with pillow_rules(options.max_pixels):
-        return [_decode_one(chunk, i, size, channels, options) for i in range(len(chunk.paths))]
+        return [_decode_one(chunk, i, sizes, channels, options) for i in range(len(chunk.paths))]
 
 
 def _decode_one(
-    chunk: _Chunk, position: int, size: int, channels: int, options: ReadOptions
-) -> tuple[np.ndarray, _Facts] | BadImage:
-    """Decode one image to uint8 [size, size, C]."""
+    chunk: _Chunk, position: int, sizes: tuple[int, ...], channels: int, options: ReadOptions
+) -> tuple[list[np.ndarray], _Facts] | BadImage:
+    """Decode one image to uint8 [size, size, C] for each size; the first is what is told of."""
     path = chunk.paths[position]
     try:
         content = chunk.source.read(position)
@@ -211,11 +219,11 @@ def _decode_one(
         return BadImage(path, "file vanished")
     except OSError as exc:
         return BadImage(path, f"cannot be read: {exc.strerror or exc}")
-    square, notes = square_pixels(native.pixels, size)
-    return square, _Facts(
+    squares = [square_pixels(native.pixels, size) for size in sizes]
+    return [square for square, _ in squares], _Facts(
         content=content_hash(native.pixels),
-        notes=(*native.notes, *notes),
-        odd=tuple(_oddities(native, size)),
+        notes=(*native.notes, *squares[0][1]),
+        odd=tuple(_oddities(native, sizes[0])),
         levels=native.levels,
         full_scale=native.full_scale,
     )

@@ -30,6 +30,14 @@ class HeaderFacts:
     heights: np.ndarray
     modes: tuple[str, ...]
 
+    @property
+    def short_side(self) -> float:
+        """Median short side in pixels of the readable images, 0 if there are none."""
+        known = self.widths > 0
+        if not known.any():
+            return 0.0
+        return float(np.median(np.minimum(self.widths, self.heights)[known]))
+
     def part(self, chosen: np.ndarray) -> "HeaderFacts":
         """Those of some images, chosen by a bool [N]."""
         modes = tuple(mode for mode, taken in zip(self.modes, chosen, strict=True) if taken)

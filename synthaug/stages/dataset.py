@@ -8,7 +8,6 @@ import numpy as np
 
 from synthaug.data.folder import load_extra_folder
 from synthaug.data.folds import make_folds
-from synthaug.data.leaks import refuse_leaks
 from synthaug.data.splits import Splits, cut_held_out, make_splits
 from synthaug.errors import DataError
 from synthaug.recipe import DataSection, Recipe
@@ -202,7 +201,7 @@ def load_dataset(run: RunDir) -> Dataset:
         together=None if together is None else np.array(together, dtype=np.int64),
     )
     try:
-        refuse_leaks(splits, dataset.content_hashes, dataset.paths)
+        dataset.splits.check(dataset.content_hashes, dataset.paths)
     except DataError as error:
         raise DataError(
             f"{run / 'splits.json'}: {error.found}", expected=error.expected, remedy=error.remedy

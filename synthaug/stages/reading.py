@@ -24,6 +24,8 @@ from synthaug.stages.progress import Progress
 from synthaug.stages.run_dir import dataset_name
 
 BAD_IMAGES_NAMED = 5
+COMPARED_SIZE = 32
+"""Near duplicates are told apart from look-alikes in more detail than a small network needs."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,10 @@ def read_images(dataset: str, section: DataSection, *, largest: int, progress: P
     learnable = np.array([split != "test" for split in index.declared_split])
     size = section.image_size or choose_size(headers.part(learnable), largest=largest)
     channels = section.channels or choose_channels(headers.part(learnable))
-    decoded = decode(index, section, size, channels, "reading images", progress)
+    thumbnail = None
+    if section.near_duplicates != "ignore" and size < COMPARED_SIZE <= headers.short_side + 4:
+        thumbnail = COMPARED_SIZE
+    decoded = decode(index, section, size, channels, "reading images", progress, thumbnail)
     return Reading(index, headers, decoded, *_relations(index, decoded, section))
 
 
@@ -114,6 +119,7 @@ def decode(
     channels: int,
     description: str,
     progress: Progress,
+    thumbnail: int | None = None,
 ) -> DecodedImages:
     """Decode the images of an index as the recipe says.
 
@@ -128,7 +134,12 @@ def decode(
     )
     with progress.task(description, len(index.paths), "images") as task:
         decoded = decode_images(
-            index, size=size, channels=channels, options=options, advance=task.advance
+            index,
+            size=size,
+            channels=channels,
+            options=options,
+            advance=task.advance,
+            thumbnail=thumbnail,
         )
     if decoded.bad and (section.on_bad_image == "error" or not len(decoded.kept)):
         first, n = decoded.bad[0], len(decoded.bad)
@@ -147,7 +158,8 @@ def _relations(
     """Near duplicates, and which images belong together because of them or of their group."""
     near = np.empty((0, 2), dtype=np.int64)
     if section.near_duplicates != "ignore":
-        near = near_duplicates(decoded.pixels)
+        compared = decoded.pixels if decoded.thumbnails is None else decoded.thumbnails
+        near = near_duplicates(compared)
     same_group = links([index.groups[i] for i in decoded.kept])
     return near, components(len(decoded.kept), np.concatenate([near, same_group]))
 

@@ -25,10 +25,11 @@ def test_a_saved_dataset_comes_back(write_images, tmp_path: Path):
     save_dataset(run, dataset)
     back = load_dataset(run)
     for field in fields(dataset):
-        if field.name not in ("splits", "pixels", "labels"):
+        if field.name not in ("splits", "pixels", "labels", "together"):
             assert getattr(back, field.name) == getattr(dataset, field.name), field.name
     np.testing.assert_array_equal(back.pixels, dataset.pixels)
     np.testing.assert_array_equal(back.labels, dataset.labels)
+    np.testing.assert_array_equal(back.together, dataset.together)
     for side in ("train", "val", "test"):
         np.testing.assert_array_equal(getattr(back.splits, side), getattr(dataset.splits, side))
     assert back.pixels.dtype == np.uint8 and back.labels.dtype == np.int64
@@ -111,10 +112,10 @@ def test_extra_images_may_not_be_test_images(write_images):
 
     dataset = read(write_images(train__a=4, train__b=3, test__a=2, test__b=2))
     extra = write_images("extra", b=3)
-    images, labels = read_extra(extra, dataset, Silent())
+    images, labels = read_extra(extra, dataset, DataSection(), Silent())
     assert images.shape == (3, 1, 8, 8) and labels.tolist() == [1, 1, 1]
     shutil.copy(Path(dataset.root) / "test/b/000.png", extra / "b/copy.png")
     with pytest.raises(DataError) as caught:
-        read_extra(extra, dataset, Silent())
+        read_extra(extra, dataset, DataSection(), Silent())
     assert "b/copy.png" in str(caught.value) and str(extra) in str(caught.value)
     assert caught.value.remedy
