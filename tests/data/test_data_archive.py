@@ -113,6 +113,12 @@ def test_a_class_alone_is_no_wrapping_folder(pack, images):
     assert index_archive(pack(images("set/only/0.png"))).class_names == ("only",)
 
 
+def test_a_wrapping_folder_with_images_of_its_own_is_pointed_out(pack, images):
+    fault = fault_of(pack(images("set/cover.png", "set/a/0.png", "set/b/0.png")))
+    assert "has a single folder, 'set', with 2 folders in it" in fault
+    assert fault.endswith("give set itself if the class folders lie in there")
+
+
 def test_row_38_groups_are_found_in_the_paths(pack, images):
     file = pack(images("x/a/p1_0.png", "x/a/p2_0.png", "x/b/p2_1.png"))
     assert index_archive(file, groups=r"p(\d)").groups == ("1", "2", "2")

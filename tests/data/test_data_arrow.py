@@ -231,6 +231,10 @@ def test_shards_of_splits(write, cells, tmp_path):
     assert by_path["val/0.png"] == cells(1, 8)[0]["bytes"]
 
 
+def test_the_name_of_a_single_file_declares_nothing(write, cells):
+    assert index(write("test.parquet", image=cells(2), label=["a", "b"])).declared_split == ("", "")
+
+
 def test_shards_may_number_their_classes_differently(tmp_path, cells):
     for name, names in (("train-0", ["a", "b"]), ("train-1", ["b", "a"])):
         features = Features(image=Image(), label=ClassLabel(names=names))

@@ -241,6 +241,7 @@ def write_npz(file, members):
         for name, (array, shape, data) in members.items():
             header = io.BytesIO()
             described = np.lib.format.header_data_from_array_1_0(array) | {"shape": shape}
+            described |= {} if len(array) else {"descr": "|S0"}
             np.lib.format.write_array_header_1_0(header, described)
             archive.writestr(f"{name}.npy", header.getvalue() + data)
 
@@ -257,14 +258,14 @@ def test_row_51_a_header_that_lies_is_found_before_anything_is_allocated(tmp_pat
 
 
 def test_row_51_entries_of_no_width_are_refused(tmp_path):
-    names = (np.array([], dtype="<U0"), (10**12,), b"")
+    names = (np.array([]), (10**12,), b"")
     members = {
         "images": (GREY, (6, 5, 4), GREY.tobytes()),
         "labels": (LABELS, (6,), LABELS.tobytes()),
         "class_names": names,
     }
     write_npz(tmp_path / "x.npz", members)
-    assert "has class_names of shape" in fault_of(tmp_path / "x.npz")
+    assert "has class_names of shape [1000000000000] and type |S0" in fault_of(tmp_path / "x.npz")
 
 
 def test_row_51_a_bomb_is_refused_before_it_is_loaded(npz, monkeypatch):

@@ -167,6 +167,11 @@ def test_row_53_many_faults_are_counted_and_the_first_ones_told(table):
     assert "row 6" not in fault and "and 18 more" in fault
 
 
+def test_row_53_repeats_name_the_first_row_of_the_path(table):
+    fault = fault_of(table(HEADER, "1.png,cat", "1.png,dog", "./1.png,cat"))
+    assert fault.count("repeats the path 1.png of row 2") == 2
+
+
 def test_row_numbers_count_blank_rows_and_quoted_line_breaks_as_one(table):
     index = index_table(table(HEADER, "", '1.png,"two\nlines"', ",", "2.png,cat", " , "))
     assert index.class_names == ("cat", "two\nlines")
