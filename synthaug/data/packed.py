@@ -1,5 +1,6 @@
 """What every reader of packed files shares: how much may come out of one, and what a fault says."""
 
+import errno
 import hashlib
 import os
 import zipfile
@@ -82,7 +83,8 @@ def reading(origin: str, kind: str) -> Iterator[None]:
             f"{origin} does not fit into memory", remedy="give a folder of image files"
         ) from exc
     except OSError as exc:
-        if exc.strerror:
+        # A damaged file may ask for an impossible position in itself.
+        if exc.strerror and exc.errno != errno.EINVAL:
             raise DataError(
                 f"{origin} cannot be read: {exc.strerror}", remedy="check the file and its rights"
             ) from exc

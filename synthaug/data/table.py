@@ -247,7 +247,7 @@ class _Finder:
             return 0, "the path is empty"
         if fault := path_fault(path):
             return 0, f"has the path {path!a}, which {fault}"
-        full = str(self.root / path)
+        full = os.path.join(self.root, path)
         try:
             status = os.lstat(full)
             is_link = stat.S_ISLNK(status.st_mode)

@@ -1,5 +1,6 @@
 """From a tree of image files, on disk or in an archive, to rows of image, class and split."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,10 +107,11 @@ def _links_remedy(ignored: Mapping[str, int]) -> str:
 def _refuse_wrapping_folder(origin: str, name: str, classes_in: Mapping[str, set[str]]) -> None:
     inner = sorted(classes_in.get(name, set()))
     if len(inner) > 1:
+        given = f"{origin.rstrip('/')}/{name}" if os.path.isdir(origin) else f"{name} itself"
         raise DataError(
             f"{origin} has a single folder, {name!r}, with {len(inner)} folders in it",
             expected=LAYOUTS,
-            remedy=f"give {origin.rstrip('/')}/{name} if the class folders lie in there",
+            remedy=f"give {given} if the class folders lie in there",
         )
 
 

@@ -1,6 +1,7 @@
 """Small image trees and a hash over a whole tree."""
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -20,6 +21,20 @@ def tree_hash(root: Path) -> str:
     return digest.hexdigest()
 
 
+def png_of(name: str) -> bytes:
+    """A grey 8x8 PNG that depends on a name."""
+    levels = np.random.default_rng(list(name.encode())).integers(0, 256, (8, 8), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, format="PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def png() -> Callable[[str], bytes]:
+    """Encode a small image, another one for every name."""
+    return png_of
+
+
 @pytest.fixture
 def write_tree(tmp_path: Path) -> Callable[..., Path]:
     """Write a grey 8x8 PNG, different every time, at each relative path; return the root."""
@@ -30,9 +45,7 @@ def write_tree(tmp_path: Path) -> Callable[..., Path]:
         for file in files:
             path = top / file
             path.parent.mkdir(parents=True, exist_ok=True)
-            seed = list(f"{root}/{file}".encode())
-            levels = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
-            Image.fromarray(levels).save(path, format="PNG")
+            path.write_bytes(png_of(f"{root}/{file}"))
         return top
 
     return write
