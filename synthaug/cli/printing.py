@@ -43,6 +43,8 @@ def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
         + (f", {plan['left_out_by_caps']} left out by caps." if plan["left_out_by_caps"] else ".")
     )
     terminal.table(Table("Plan", columns, rows, caption))
+    if plan.get("folds"):
+        terminal.payload(f"the first of {plan['folds']} folds; times are of all together")
     network = plan["network"]
     expected = plan["expected_seconds"]
     patch = f", {network['patch']}×{network['patch']} patches" if network["patch"] > 1 else ""

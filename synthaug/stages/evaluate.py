@@ -12,8 +12,9 @@ import numpy as np
 from synthaug.evaluation.arms import DATA_SIDES, Arm, Material, TrainingSet, parse_arms
 from synthaug.stages.balance import read_plan, refuse_single_class
 from synthaug.stages.bench import Bench, Job, train_all
-from synthaug.stages.dataset import load_dataset, read_extra
+from synthaug.stages.dataset import Dataset, load_dataset, read_extra
 from synthaug.stages.device import resolve_device
+from synthaug.stages.folds import fold_runs, is_folded, pool, refuse_folds
 from synthaug.stages.likelihood import measure_likelihood
 from synthaug.stages.page import write_page
 from synthaug.stages.planning import classifier_options
@@ -48,33 +49,56 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
     run = open_run(request.run)
     with run.locked(), stop_flag() as stop:
         recipe = read_recipe(run)
-        dataset = load_dataset(run)
-        refuse_single_class(dataset)
-        read_plan(run, dataset)  # a wrong edit is told now, not after the training
+        folded = is_folded(recipe)
+        if request.likelihood:
+            refuse_folds(run, recipe, "the likelihood")
+        runs = fold_runs(run, recipe) if folded else [run]
         arms = parse_arms(request.arms or recipe.evaluation.arms, oracle=request.oracle is not None)
         seeds = list(range(request.seeds or recipe.evaluation.seeds))
-        extra = None
-        if request.oracle:
-            extra = read_extra(request.oracle, dataset, recipe.data, progress)
-        synthetic = None
-        if any(arm.synthetic or arm.control for arm in arms):
-            synthetic = read_synthetic(run, dataset)
-        material = Material(
-            real=dataset.train,
-            n_classes=dataset.n_classes,
-            synthetic=synthetic,
-            extra=extra,
-            synthetic_share=recipe.evaluation.synthetic_share,
-            seed=recipe.seed,
-        )
-        bench = Bench(material, dataset.test, classifier_options(recipe), str(device))
-        runs = _run_arms(run, bench, dataset.fingerprint, arms, seeds, progress, stop)
-        results = assemble_results(run, recipe, dataset, runs, seeds, device)
+        parts = []
+        for fold, own in enumerate(runs):
+            if folded:
+                progress.say(f"fold {fold + 1} of {len(runs)}")
+            parts.append(_measure(own, request, arms, seeds, str(device), progress, stop))
+        dataset, judged = pool(parts) if folded else parts[0]
+        results = assemble_results(run, recipe, dataset, judged, seeds, device)
         if request.likelihood:
             results["likelihood"] = measure_likelihood(run, dataset, recipe, device, progress, stop)
         run.write_json("results.json", results)
-        page = write_page(run, dataset, results)
+        page = write_page(run, dataset, results, pictures=runs[0])
         return {**results, "run": str(run.path), "report": str(page)}
+
+
+def _measure(
+    run: RunDir,
+    request: EvaluateRequest,
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    device: str,
+    progress: Progress,
+    stop: StopFlag,
+) -> tuple[Dataset, dict[Arm, ArmRuns]]:
+    """The dataset of one run and the predictions of all arms on its test images."""
+    recipe = read_recipe(run)
+    dataset = load_dataset(run)
+    refuse_single_class(dataset)
+    read_plan(run, dataset)  # a wrong edit is told now, not after the training
+    extra = None
+    if request.oracle:
+        extra = read_extra(request.oracle, dataset, recipe.data, progress)
+    synthetic = None
+    if any(arm.synthetic or arm.control for arm in arms):
+        synthetic = read_synthetic(run, dataset)
+    material = Material(
+        real=dataset.train,
+        n_classes=dataset.n_classes,
+        synthetic=synthetic,
+        extra=extra,
+        synthetic_share=recipe.evaluation.synthetic_share,
+        seed=recipe.seed,
+    )
+    bench = Bench(material, dataset.test, classifier_options(recipe), device)
+    return dataset, _run_arms(run, bench, dataset.fingerprint, arms, seeds, progress, stop)
 
 
 def _run_arms(

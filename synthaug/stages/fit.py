@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from synthaug.errors import ResourceError
 from synthaug.recipe import Recipe
 from synthaug.stages.dataset import Dataset, learn_and_held_out, read_dataset, save_dataset
 from synthaug.stages.device import describe_device, resolve_device
+from synthaug.stages.folds import fit_folds, is_folded
 from synthaug.stages.planning import LARGEST_SIZE, FitPlan, TimeBudget, plan_fit
 from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.record import keep_checkpoint, keep_grid, log_held_out, log_steps
@@ -57,6 +59,9 @@ def fit(
     """
     progress = progress or Silent()
     device = resolve_device(request.device)
+    if is_folded(request.recipe):
+        one = partial(fit, progress=progress)
+        return fit_folds(request, lambda own, hook: one(own, on_plan=hook), on_plan, progress)
     if request.run is not None:
         check_new_run(request.run, request.dataset)
     with stop_flag() as stop:

@@ -8,25 +8,35 @@ come to together.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from synthaug.balance.plan import BalancePlan
 from synthaug.data.splits import Splits
-from synthaug.errors import DataError
+from synthaug.errors import DataError, UsageError
 from synthaug.recipe import Recipe
 from synthaug.stages.dataset import Dataset
-from synthaug.stages.run_dir import RunDir
+from synthaug.stages.progress import Progress
+from synthaug.stages.run_dir import RunDir, free_run
 from synthaug.stages.sizing import DEFAULT_LIMIT, parse_duration
+from synthaug.stages.verdict import ArmRuns
 
 FOLDS = "folds"
+Outcome = dict[str, Any]
 
 
 def is_folded(recipe: Recipe) -> bool:
     """Whether a recipe stands for all folds together."""
     return recipe.data.folds is not None and recipe.data.fold is None
+
+
+def refuse_folds(run: RunDir, recipe: Recipe, what: str) -> None:
+    """Raise `UsageError` where a single run is needed and the folder holds several."""
+    if is_folded(recipe):
+        raise UsageError(
+            f"{run.path} holds {recipe.data.folds} folds, and {what} is of one run",
+            remedy=f"name one of them: --run {run / FOLDS / '0'}",
+        )
 
 
 def fold_recipe(recipe: Recipe, fold: int) -> Recipe:
@@ -39,13 +49,9 @@ def fold_recipe(recipe: Recipe, fold: int) -> Recipe:
     return recipe.model_copy(update={"data": data, "diffusion": diffusion})
 
 
-def fold_folder(run: RunDir, fold: int) -> Path:
-    return run / FOLDS / str(fold)
-
-
 def fold_runs(run: RunDir, recipe: Recipe) -> list[RunDir]:
     """The runs of all folds. Raises `DataError` for one that was not fitted to its end."""
-    runs = [RunDir(fold_folder(run, fold)) for fold in range(recipe.data.folds or 0)]
+    runs = [RunDir(run / FOLDS / str(fold)) for fold in range(recipe.data.folds or 0)]
     for fold, found in enumerate(runs):
         if not found.has("fit.json"):
             raise DataError(
@@ -55,33 +61,105 @@ def fold_runs(run: RunDir, recipe: Recipe) -> list[RunDir]:
     return runs
 
 
-def each_fold(runs: Sequence[RunDir], call: Callable[[RunDir], dict[str, Any]], say: Any) -> list:
-    """What `call` returns for every fold, one after the other, each announced."""
-    outcomes = []
-    for fold, run in enumerate(runs):
-        say(f"fold {fold + 1} of {len(runs)}")
-        outcomes.append(call(run))
-    return outcomes
+def fit_folds(
+    request: Any,
+    fit: Callable[[Any, Callable[[Outcome], None]], Outcome],
+    on_plan: Callable[[Outcome], None],
+    progress: Progress,
+) -> Outcome:
+    """Fit every fold, one after the other; `request` is a `FitRequest` of them all.
 
-
-def pool_datasets(datasets: Sequence[Dataset]) -> Dataset:
-    """One dataset whose test images are those of all folds, in that order.
-
-    Its train images are those of the first fold: what the counts of a single training are.
+    The plan of the first fold stands for all, with their time together. A stop leaves the finished
+    folds.
     """
-    first = datasets[0]
-    test = np.concatenate([dataset.splits.test for dataset in datasets])
+    recipe: Recipe = request.recipe
+    n = recipe.data.folds or 0
+    run = RunDir(free_run(request.run, request.dataset))
+
+    def announce(plan: Outcome) -> None:
+        times = {verb: seconds * n for verb, seconds in plan["expected_seconds"].items()}
+        on_plan({**plan, "folds": n, "expected_seconds": times})
+        if not request.dry_run:
+            run.path.mkdir(parents=True, exist_ok=True)
+            run.write_text("recipe.yaml", recipe.to_yaml())
+
+    def one(fold: int) -> Outcome:
+        progress.say(f"fold {fold + 1} of {n}")
+        place = None if request.dry_run else run / FOLDS / str(fold)
+        own = replace(request, recipe=fold_recipe(recipe, fold), run=place)
+        return fit(own, announce if fold == 0 else lambda plan: None)
+
+    if request.dry_run:
+        return {**one(0), "folds": n}
+    fits = [one(fold) for fold in range(n)]
+    summary = {
+        **fits[0],
+        "run": str(run.path),
+        "folds": n,
+        **{key: sum(fitted[key] for fitted in fits) for key in ("steps", "n_img")},
+        "minutes": round(sum(fitted["minutes"] for fitted in fits), 2),
+        "images_per_second": round(np.mean([f["images_per_second"] for f in fits]).item(), 1),
+        "specialists": [specialist for fitted in fits for specialist in fitted["specialists"]],
+    }
+    run.write_json("fit.json", summary)
+    return summary
+
+
+def generate_folds(
+    run: RunDir, recipe: Recipe, generate: Callable[[RunDir], Outcome], progress: Progress
+) -> Outcome:
+    """Generate in every fold, and tell what they come to together."""
+    runs = fold_runs(run, recipe)
+    made = []
+    for fold, own in enumerate(runs):
+        progress.say(f"fold {fold + 1} of {len(runs)}")
+        made.append(generate(own))
+    n = sum(m["n"] for m in made)
+    seconds = sum(m["n"] / m["images_per_second"] for m in made if m["n"])
+    summary = {
+        **made[0],
+        "run": str(run.path),
+        "folds": len(runs),
+        "n": n,
+        **{key: _added(m[key] for m in made) for key in ("counts", "shortfall", "rejected")},
+        "balanced": str(run / FOLDS / "*" / "balanced"),
+        "synthetic": str(run / FOLDS / "*" / "synthetic"),
+        "manifest": str(run / FOLDS / "*" / "synthaug_manifest.jsonl"),
+        "seconds": round(seconds, 1),
+        "images_per_second": round(n / seconds, 1) if seconds else None,
+    }
+    run.write_json("plan.json", runs[0].read_json("plan.json"))
+    run.write_json("generate.json", summary)
+    return summary
+
+
+def pool(parts: Sequence[tuple[Dataset, dict[Any, ArmRuns]]]) -> tuple[Dataset, dict[Any, ArmRuns]]:
+    """One test set out of those of all folds, with the predictions on it, in the same order.
+
+    The train images are those of the first fold: what the counts of a single training are.
+    """
+    first = parts[0][0]
+    test = np.concatenate([dataset.splits.test for dataset, _ in parts])
     assert len(np.unique(test)) == len(test), "an image is tested in two folds"
     splits = Splits(first.splits.train, first.splits.val, test, first.splits.notices)
-    return replace(first, splits=splits)
+    runs = {arm: pool_runs([runs[arm] for _, runs in parts]) for arm in parts[0][1]}
+    return replace(first, splits=splits), runs
 
 
-def pool_plans(plans: Sequence[BalancePlan]) -> BalancePlan:
-    """The plan of an average fold: counts and targets rounded."""
-    counts = np.rint(np.mean([plan.counts for plan in plans], axis=0)).astype(int)
-    target = np.rint(np.mean([plan.target for plan in plans], axis=0)).astype(int)
+def pool_runs(folds: Sequence[ArmRuns]) -> ArmRuns:
+    """Predictions of one arm on the images of all folds, seed by seed."""
+    by_seed = zip(*(fold.logits for fold in folds), strict=True)
     return replace(
-        plans[0],
-        counts=tuple(counts.tolist()),
-        target=tuple(np.maximum(target, counts).tolist()),
+        folds[0],
+        logits=[np.concatenate(of_seed) for of_seed in by_seed],
+        train_seconds=sum(fold.train_seconds for fold in folds),
+        train_accuracy=float(np.mean([fold.train_accuracy for fold in folds])),
     )
+
+
+def _added(parts: Any) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for key, n in part.items():
+            total[key] = total.get(key, 0) + n
+    return total

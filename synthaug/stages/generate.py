@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from synthaug.stages.balance import revised_plan
 from synthaug.stages.candidates import Candidates, ClassSamples, SourceImages
 from synthaug.stages.dataset import Dataset, load_dataset
 from synthaug.stages.device import describe_device, resolve_device
+from synthaug.stages.folds import generate_folds, is_folded
 from synthaug.stages.networks import Networks
 from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.run_dir import RunDir, open_run, read_recipe, utc_now
@@ -49,6 +51,9 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> dict
     run = open_run(request.run)
     with run.locked(), stop_flag() as stop:
         recipe = read_recipe(run)
+        if is_folded(recipe):
+            own = partial(_generate_fold, request, progress)
+            return generate_folds(run, recipe, own, progress)
         dataset = load_dataset(run)
         changes = {f: getattr(request, f) for f in ("sampler", "steps", "cfg_scale", "strength")}
         sampling = recipe.sampling.model_copy(
@@ -67,6 +72,10 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> dict
         networks = Networks(run, dataset, device, progress)
         candidates = Candidates(run, dataset, sampling, recipe.seed, stop)
         return _Session(run, dataset, plan, sampling, networks, candidates, progress).generate()
+
+
+def _generate_fold(request: GenerateRequest, progress: Progress, run: RunDir) -> dict[str, Any]:
+    return generate(replace(request, run=run.path), progress)
 
 
 @dataclass

@@ -16,14 +16,17 @@ PICTURED_CLASSES = 20
 PICTURED_IMAGES = 12
 
 
-def write_page(run: RunDir, dataset: Dataset, results: dict[str, Any]) -> Path:
-    """Write report.html from the results, the synthetic images and the training curve."""
+def write_page(run: RunDir, dataset: Dataset, results: dict[str, Any], *, pictures: RunDir) -> Path:
+    """Write report.html from the results, the synthetic images and the training curve.
+
+    `pictures` is the run that the images and the curve are taken from: of folds, one.
+    """
     curves = []
-    n_img, losses = read_curve(run, "base")
+    n_img, losses = read_curve(pictures, "base")
     if len(n_img) > 1:
         curves.append(Curve("Denoising loss of the joint model", n_img, losses))
     path = run / "report.html"
-    write_report(path, results, pictures=_pictures(run, dataset), curves=curves)
+    write_report(path, results, pictures=_pictures(pictures, dataset), curves=curves)
     return path
 
 

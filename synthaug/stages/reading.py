@@ -86,6 +86,8 @@ def read_images(dataset: str, section: DataSection, *, largest: int, progress: P
     chosen without looking at declared test images. Raises `DataError` when the dataset cannot be
     read, or holds a bad image and the recipe says that is an error.
     """
+    if dataset.startswith("hf://"):
+        progress.say("asking the Hugging Face Hub, which may take a while")
     index = index_dataset(dataset, section)
     headers = read_headers(index)
     learnable = np.array([split != "test" for split in index.declared_split])

@@ -119,9 +119,18 @@ class RunDir:
 def new_run(run: Path | None, dataset: str | Path, *, now: datetime | None = None) -> RunDir:
     """Create the folder of a new run: `run`, or `runs/<time>-<dataset name>`.
 
-    Raises `UsageError` if `run` already holds files or lies inside the dataset, and
-    `ResourceError` if it cannot be created.
+    Raises as `free_run`, and `ResourceError` if it cannot be created.
     """
+    run = free_run(run, dataset, now=now)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(run, error) from error
+    return RunDir(run)
+
+
+def free_run(run: Path | None, dataset: str | Path, *, now: datetime | None = None) -> Path:
+    """Where a new run may go. Raises `UsageError` if `run` holds files or is in the dataset."""
     if run is None:
         stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
         name = re.sub(r"[^\w.-]+", "-", dataset_name(str(dataset))).strip("-.") or "dataset"
@@ -131,11 +140,7 @@ def new_run(run: Path | None, dataset: str | Path, *, now: datetime | None = Non
                 break
             run = RUNS / f"{stamp}-{name}-{n}"
     check_new_run(run, dataset)
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(run, error) from error
-    return RunDir(run)
+    return run
 
 
 def check_new_run(run: Path, dataset: str | Path) -> None:

@@ -11,6 +11,7 @@ from synthaug.errors import UsageError
 from synthaug.report.sheets import sheet_png
 from synthaug.stages.dataset import Dataset, load_dataset
 from synthaug.stages.device import resolve_device
+from synthaug.stages.folds import refuse_folds
 from synthaug.stages.networks import Networks
 from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.run_dir import open_run, read_recipe
@@ -46,6 +47,7 @@ def show(request: ShowRequest, progress: Progress | None = None) -> dict[str, An
     device = resolve_device(request.device)
     run = open_run(request.run)
     with run.locked():
+        refuse_folds(run, read_recipe(run), "a picture")
         dataset = load_dataset(run)
         label = None
         if request.class_name is not None:
