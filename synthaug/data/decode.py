@@ -120,7 +120,7 @@ def decode_images(
 ) -> DecodedImages:
     """Decode every image to [channels, size, size]: centre square, scaled, 8 bits.
 
-    A damaged, vanished or forbidden file is left out and listed with its reason; it never raises.
+    A damaged, vanished or forbidden file is left out and listed with its reason, and stops nothing.
     The files themselves are only read. The result does not depend on the number of workers.
 
     Args:
@@ -135,7 +135,7 @@ def decode_images(
             read in this process, as they would have to be copied.
 
     Raises:
-        ResourceError: when a process dies.
+        ResourceError: when one of those processes dies.
     """
     encoded = isinstance(index.source, Files | Blobs)
     if not encoded:

@@ -43,13 +43,10 @@ def stored_levels(opened: OpenedImage, raw: bytes, options: ReadOptions) -> Leve
         return Levels(both[..., 0], alpha=alpha_to_8_bit(both[..., 1]))
     if opened.raw_mode.startswith(_HALVES):
         return _colour_16_bit(opened, raw, options)
-    if opened.white is not None and opened.white > 255 and image.mode == "RGB":
-        if not _is_plain(raw):
-            return _binary_pnm(opened, raw)
-        half_read = True
-    else:
-        half_read = ";16" in opened.raw_mode
-    if half_read and options.value_range is not None:
+    deep_pnm = opened.white is not None and opened.white > 255
+    if deep_pnm and image.mode == "RGB" and not _is_plain(raw):
+        return _binary_pnm(opened, raw)
+    if (deep_pnm or ";16" in opened.raw_mode) and options.value_range is not None:
         raise UnreadableImage(
             f"16-bit {image.mode}, of which only the upper 8 bits can be read, so that no value "
             "range applies; save it as 16-bit RGB PNG"
@@ -75,7 +72,7 @@ def _wide_grey(opened: OpenedImage, raw: bytes) -> Levels:
     if opened.white is not None:
         if not _is_plain(raw):
             return _binary_pnm(opened, raw)
-        # Its reader spread the levels over 16 bits, which fewer of them survive unmixed.
+        # Pillow has spread the levels over 16 bits, and no two became one: the way back is exact.
         return Levels(np.rint(values * (opened.white / 65535)).astype(np.uint16), opened.white)
     if image.mode == "I" and tiff_tag(image, SAMPLE_FORMAT, _SIGNED) == _UNSIGNED:
         values = values.view(np.uint32)

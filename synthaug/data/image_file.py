@@ -198,7 +198,6 @@ def _how_stored(image: ImageFile.ImageFile) -> tuple[str, int, int | None]:
 def _set_raw_mode(image: ImageFile.ImageFile, raw_mode: str) -> None:
     tiles = []
     for tile in image.tile:
-        arguments = tile[3]
-        changed = raw_mode if isinstance(arguments, str) else (raw_mode, *(arguments or ())[1:])
-        tiles.append(type(tile)(tile[0], tile[1], tile[2], changed))
+        words = raw_mode if isinstance(tile.args, str) else (raw_mode, *(tile.args or ())[1:])
+        tiles.append(tile._replace(args=words))
     image.tile = tiles

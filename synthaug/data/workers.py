@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 from synthaug.errors import ResourceError
@@ -50,9 +51,7 @@ def map_in_order(
     from loky.process_executor import TerminatedWorkerError
 
     left = iter(tasks)
-    pool = ProcessPoolExecutor(
-        workers, initializer=_ignore_ctrl_c, env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    )
+    pool = ProcessPoolExecutor(workers, env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
     try:
         with _hidden_from_ctrl_c():
             first = itertools.islice(left, 2 * workers)
@@ -76,16 +75,9 @@ def _hidden_from_ctrl_c() -> Iterator[None]:
     A terminal sends Ctrl-C to workers too, and one that died of it while it started would leave
     this process waiting for it for ever.
     """
-    from loky.backend import resource_tracker
-
     resource_tracker.ensure_running()  # starting it later would lift the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _ignore_ctrl_c() -> None:
-    """Runs once in each process; a stop is the parent's business, which ends the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
