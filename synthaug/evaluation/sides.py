@@ -1,17 +1,18 @@
 """Data sides: what an arm trains on. Each is one function from the `Material` to a `TrainingSet`.
 
-| draws | sides |
-|---|---|
-| every real image alike | real, classical, mixup, cutmix, smote-features (until the last part) |
-| classes alike, real images | real+oversample, synthaug-finetune (in its last part) |
-| classes alike, `share` of the balanced mix | copy-control, noise-control, smote, synthaug, \
-synthaug-unfiltered, synthaug-finetune |
-| classes alike, the balanced mix as it is | synthaug-weighted |
-| classes alike, with further real images | oracle |
+They draw in one of five ways:
 
-Sides in one row draw the same class at the same place of a batch, and those that have the same
-labels and weights (all of the first row; copy-control, noise-control and synthaug) an image of the
-same number: with one seed they differ in pixels alone.
+- every real image alike: real, classical, mixup, cutmix, and smote-features but for its last part;
+- classes alike, real images: real+oversample, and the last part of synthaug-finetune;
+- classes alike, `synthetic_share` of the balanced mix within each: synthaug, synthaug-unfiltered,
+  synthaug-finetune, copy-control, noise-control, smote;
+- classes alike, the balanced mix as it is: synthaug-weighted;
+- classes alike, real images and further ones: oracle.
+
+With one seed the k-th draw of a step uses the same random number in every arm (`training.Draws`).
+So all sides that draw classes alike draw the same classes; those of the first way draw the very
+same images, and copy-control, noise-control and synthaug the same real images and, in the place of
+a synthetic one, its stand-in.
 """
 
 from collections.abc import Callable
@@ -109,9 +110,9 @@ def cutmix(material: Material) -> TrainingSet:
 def with_smote(material: Material) -> TrainingSet:
     """Real images and SMOTE's between them, in pixels, up to the counts of the plan."""
     images, labels = material.real
-    flat = images.reshape(len(images), -1).astype(np.float32)
+    flat = images.reshape(len(images), -1)
     made, made_labels = smote(flat, labels, material.planned(), seed=material.seed)
-    between = made.round().astype(np.uint8).reshape(-1, *images.shape[1:])
+    between = made.reshape(len(made), *images.shape[1:])
     return mixed(material.real, (between, made_labels), material.synthetic_share)
 
 
@@ -119,9 +120,8 @@ def with_smote_features(material: Material) -> TrainingSet:
     """The real images, then SMOTE in the features of the network that was trained on them.
 
     The decoupled recipe (Kang et al. 2020, arXiv:1910.09217): all layers learn from natural draws,
-    then the last layer alone goes on, here on classes drawn alike from features that SMOTE filled
-    up to the counts of the plan. The last layer goes on from where it was, since a new one would
-    have too few steps.
+    then the last layer alone, here on classes drawn alike from features that SMOTE filled up to
+    the counts of the plan. It goes on from where it was: a new one would have too few steps.
     """
     return replace(natural(material), smote_features=material.planned())
 

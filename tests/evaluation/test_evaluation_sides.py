@@ -41,7 +41,7 @@ def class_shares(data, k):
     return np.bincount(data.labels, data.weights, minlength=k)
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(materials(), st.sampled_from(list(DATA_SIDES)))
 def test_every_side_is_a_probability_over_its_images(material, name):
     data = DATA_SIDES[name](material)
@@ -53,7 +53,7 @@ def test_every_side_is_a_probability_over_its_images(material, name):
         np.testing.assert_array_equal(data.images[:, 0, 0, 0], data.labels)
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(materials(), st.sampled_from([d for d in DATA_SIDES if d not in NATURAL]))
 def test_every_class_is_drawn_equally_often(material, name):
     shares = class_shares(DATA_SIDES[name](material), material.n_classes)
@@ -74,7 +74,7 @@ def test_natural_sides_are_uniform_and_untouched(name):
     assert data.transform == (name if name in ("classical", "mixup", "cutmix") else "")
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(materials())
 def test_synthetic_share_of_each_class(material):
     """share * m / (n + m) of a class's draws are synthetic, evenly over its images."""
@@ -113,7 +113,7 @@ def test_nothing_added_is_oversampling():
     np.testing.assert_array_equal(ours.labels, theirs.labels)
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(materials())
 def test_copy_control_differs_from_synthaug_in_pixels_only(material):
     control, ours = DATA_SIDES["copy-control"](material), DATA_SIDES["synthaug"](material)
@@ -141,7 +141,7 @@ def test_oracle_joins_the_extra_images():
     np.testing.assert_array_equal(data.images[5:], material.extra[0])
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(materials())
 def test_noise_control_is_the_copy_control_with_noise(material):
     """Real images and draws are the same, and no copy is far from what it copies."""
@@ -173,7 +173,7 @@ def test_noise_has_its_level_and_follows_the_seed():
     assert len(np.unique(off.reshape(15, -1), axis=0)) == 15
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, derandomize=True, max_examples=25)
 @given(materials())
 def test_smote_fills_up_to_the_plan_between_images_of_a_class(material):
     data = DATA_SIDES["smote"](material)
@@ -208,7 +208,7 @@ def test_without_a_plan_classes_are_filled_up_to_the_largest():
     assert len(DATA_SIDES["smote"](planned).labels) == 16 + 6
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(materials())
 def test_unfiltered_images_are_drawn_as_often_as_selected_ones(material):
     """Twice as many images, and the same share of every class's draws."""
@@ -235,7 +235,7 @@ def test_weighted_side_discounts_synthetic_images_and_draws_all_alike():
     np.testing.assert_allclose(data.weights, 1 / 20)
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(materials())
 def test_finetune_side_ends_as_oversampling(material):
     data = DATA_SIDES["synthaug-finetune"](material)

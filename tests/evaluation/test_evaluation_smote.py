@@ -42,6 +42,14 @@ def test_a_class_of_one_is_copied_and_a_class_of_none_gets_nothing():
     assert labels.tolist() == [3] * 4
 
 
+def test_whole_numbers_stay_whole():
+    x = (10 * X).round().clip(0, 255).astype(np.uint8)
+    points, _ = smote(x, LABELS, np.array([0, 0, 9, 2]), seed=0)
+    exact, _ = smote(x.astype(np.float32), LABELS, np.array([0, 0, 9, 2]), seed=0)
+    assert points.dtype == np.uint8
+    np.testing.assert_array_equal(points, exact.round())
+
+
 def test_nothing_asked_for():
     points, labels = smote(X, LABELS, np.zeros(4, int), seed=0)
     assert points.shape == (0, 3) and labels.shape == (0,)
@@ -54,6 +62,12 @@ def test_a_function_of_the_seed_and_of_the_class_alone():
     assert not np.array_equal(first, smote(X, LABELS, wanted, seed=2)[0])
     only = smote(X, LABELS, np.array([0, 6, 0, 0]), seed=1)[0]
     np.testing.assert_array_equal(first[4:], only)
+
+
+def test_classes_draw_numbers_of_their_own():
+    x = np.concatenate([X[:30], X[:30] + 100])
+    points, _ = smote(x, np.repeat([0, 1], 30), np.array([9, 9]), seed=0)
+    assert np.abs(points[9:] - 100 - points[:9]).max() > 0.1
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 6, 20])

@@ -179,6 +179,14 @@ def test_classical_leaves_grey_images_their_brightness_and_jitters_colours():
     assert float((levels(3) - 0.2).abs().max()) > 0.05
 
 
+def test_classical_repeats_the_edges_it_moves_in():
+    """Of bright images nothing turns dark but the boxes that are erased, which turn mid-grey."""
+    got = TRANSFORMS["classical"](torch.ones(200, 1, 16, 16), OPTIONS, 0, 0).x
+    assert float(got.min()) >= -1e-6
+    erased = (got < 1 - 1e-6).flatten(1).any(1).float().mean()
+    assert float(erased) == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / 200) ** 0.5)
+
+
 def test_classical_never_mirrors():
     """A dark-to-bright ramp stays one, in every image."""
     x = torch.linspace(-1, 1, 32).expand(200, 1, 32, 32).contiguous()
