@@ -5,6 +5,8 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from synthaug.evaluation.own_classifier import build_own
+
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut (He et al. 2016, arXiv:1512.03385, Figure 2)."""
@@ -53,8 +55,18 @@ class SmallResNet(nn.Module):
         return logits
 
 
-def build_classifier(channels: int, n_classes: int, image_size: int, *, seed: int) -> SmallResNet:
-    """A `SmallResNet` whose initial weights are a function of `seed`."""
+BUILT_IN = "small-resnet"
+
+
+def build_classifier(
+    channels: int, n_classes: int, image_size: int, *, seed: int, name: str = BUILT_IN
+) -> nn.Module:
+    """The classifier of a name, whose initial weights are a function of `seed`.
+
+    `small-resnet` is a `SmallResNet`; see `build_own` for the others and what they may raise.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return SmallResNet(channels, n_classes, image_size)
+        if name == BUILT_IN:
+            return SmallResNet(channels, n_classes, image_size)
+        return build_own(name, channels, n_classes, image_size)

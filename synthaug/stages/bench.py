@@ -17,16 +17,20 @@ import numpy as np
 import torch
 from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
+from torch import nn
 
 from synthaug.errors import ResourceError
 from synthaug.evaluation.arms import DATA_SIDES, Arm, Material
 from synthaug.evaluation.classifiers import build_classifier
-from synthaug.evaluation.losses import log_prior
+from synthaug.evaluation.heads import last_linear, penultimate
 from synthaug.evaluation.training import ClassifierOptions, predict_logits, train_classifier
 from synthaug.stages.signals import StopFlag
 
 MAX_WORKERS = 8
 POLL_SECONDS = 0.2
+FEATURES_A_CLASS = 100
+FEATURES_IN_ALL = 2000
+"""At most so many train images keep their features: half a megabyte for ten classes."""
 
 Job = tuple[Arm, int]
 """An arm and a seed."""
@@ -42,12 +46,26 @@ class Bench:
     device: str
 
     def train(self, arm: Arm, seed: int, stop: StopFlag | None = None) -> dict[str, np.ndarray]:
-        """Train one classifier; its test logits float32 [N, K], train accuracy and seconds."""
+        """Train one classifier and test it.
+
+        Returns its test `logits` float32 [N, K] and their `y_true`, the `seconds` of training, the
+        `train_accuracy` on the real train images and, if its last layer is an `nn.Linear`, what
+        neural collapse is measured on: `train_features` float32 [M, D], the input of that layer for
+        some real train images, the same ones in every arm and seed, their `train_feature_labels`
+        int64 [M], and its weight `last_layer` float32 [K, D] and `last_bias` float32 [K] (zero
+        where it has none).
+
+        Raises `UsageError` for a classifier that cannot be built or lacks what the arm needs.
+        """
         images, labels = self.material.real
+        n_classes = self.material.n_classes
         device = torch.device(self.device)
-        counts = np.bincount(labels, minlength=self.material.n_classes)
         classifier = build_classifier(
-            images.shape[1], self.material.n_classes, images.shape[-1], seed=seed
+            images.shape[1],
+            n_classes,
+            images.shape[-1],
+            seed=seed,
+            name=self.options.classifier,
         )
 
         def on_step(step: int, loss: float) -> None:
@@ -60,7 +78,7 @@ class Bench:
             classifier,
             DATA_SIDES[arm.data](self.material),
             loss=arm.loss,
-            log_prior=log_prior(counts.tolist()),
+            counts=np.bincount(labels, minlength=n_classes),
             options=self.options,
             seed=seed,
             device=device,
@@ -73,7 +91,39 @@ class Bench:
             "y_true": self.test[1],
             "seconds": np.array(seconds),
             "train_accuracy": np.array(np.mean(predicted == labels)),
+            **_last_layer(classifier, images, labels),
         }
+
+
+def _last_layer(
+    classifier: nn.Module, images: np.ndarray, labels: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The arrays of `Bench.train` that tell of the last layer; none if it is no `nn.Linear`."""
+    linear = last_linear(classifier, images)
+    chosen = sample_of_each_class(labels)
+    features = penultimate(classifier, images[chosen])
+    if linear is None or features is None:
+        return {}
+    weight = linear.weight.detach().float().cpu().numpy()
+    bias = np.zeros(len(weight), np.float32)
+    if linear.bias is not None:
+        bias = linear.bias.detach().float().cpu().numpy()
+    return {
+        "train_features": features,
+        "train_feature_labels": labels[chosen],
+        "last_layer": weight,
+        "last_bias": bias,
+    }
+
+
+def sample_of_each_class(labels: np.ndarray) -> np.ndarray:
+    """Positions int64 [M], ascending: some of each class, the same ones whenever asked."""
+    classes = np.unique(labels)
+    most = min(FEATURES_A_CLASS, max(FEATURES_IN_ALL // len(classes), 2))
+    rng = np.random.default_rng(0xFEA7)
+    shuffled = rng.permutation(len(labels))
+    chosen = [shuffled[labels[shuffled] == k][:most] for k in classes]
+    return np.sort(np.concatenate(chosen))
 
 
 KEPT = "finished classifiers are kept; run `synthaug evaluate` again to go on"

@@ -32,7 +32,9 @@ def test_every_option_is_taken_from_the_recipe():
     assert dataclasses.asdict(training_options(DiffusionSection(**changed))) == changed
     changed = {
         "steps": 3, "batch_size": 4, "learning_rate": 0.5, "weight_decay": 0.25, "max_shift": 2,
-        "flip": True, "tau": 0.5,
+        "flip": True, "tau": 0.5, "classifier": "timm:resnet18", "cb_beta": 0.5,
+        "focal_gamma": 1.0, "ldam_margin": 0.25, "ldam_scale": 10.0, "mixup_alpha": 1.5,
+        "cutmix_alpha": 0.75, "synthetic_weight": 0.125, "deferred_share": 0.375,
     }  # fmt: skip
     recipe = Recipe(evaluation=EvaluationSection(**changed))
     assert dataclasses.asdict(classifier_options(recipe)) == changed

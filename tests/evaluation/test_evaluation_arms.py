@@ -1,179 +1,100 @@
-"""Arms: what is drawn how often, and the names people may ask for."""
+"""Arms: the names people may ask for."""
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from synthaug.errors import UsageError
 from synthaug.evaluation.arms import (
     DATA_SIDES,
     DEFAULT_ARMS,
     LOSS_SIDES,
+    USUAL_LOSSES,
     Arm,
-    Material,
-    class_balanced,
-    mixed,
     parse_arms,
 )
-
-real_counts = st.lists(st.integers(1, 40), min_size=2, max_size=6)
-
-
-def pool(counts, first=0):
-    """Images whose class and number are written in their pixels, labels in a mixed order."""
-    labels = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
-    np.random.default_rng(first).shuffle(labels)
-    images = np.zeros((len(labels), 2, 2, 2), np.uint8)
-    images[:, 0, 0, 0] = labels
-    images[:, 1] = (first + np.arange(len(labels)))[:, None, None]
-    return images, labels
+from synthaug.evaluation.losses import LOSSES
 
 
-@st.composite
-def materials(draw):
-    n = draw(real_counts)
-    m = draw(st.lists(st.integers(0, 40), min_size=len(n), max_size=len(n)))
-    share = draw(st.floats(0, 1))
-    return Material(
-        real=pool(n), n_classes=len(n), synthetic=pool(m, 1), extra=pool(m, 2),
-        synthetic_share=share, seed=3,
-    )  # fmt: skip
-
-
-def class_shares(data, k):
-    return np.bincount(data.labels, data.weights, minlength=k)
-
-
-@settings(deadline=None)
-@given(materials(), st.sampled_from(list(DATA_SIDES)))
-def test_every_side_is_a_probability_over_its_images(material, name):
-    data = DATA_SIDES[name](material)
-    assert len(data.images) == len(data.labels) == len(data.weights)
-    assert data.weights.sum() == pytest.approx(1)
-    assert data.weights.min() >= 0
-    assert data.images.dtype == np.uint8
-    np.testing.assert_array_equal(data.images[:, 0, 0, 0], data.labels)  # pixels keep their class
-
-
-@settings(deadline=None)
-@given(materials(), st.sampled_from([d for d in DATA_SIDES if d != "real"]))
-def test_every_class_is_drawn_equally_often(material, name):
-    shares = class_shares(DATA_SIDES[name](material), material.n_classes)
-    np.testing.assert_allclose(shares, 1 / material.n_classes)
-
-
-def test_class_balanced_counts_only_classes_that_are_there():
-    np.testing.assert_allclose(class_balanced(np.array([0, 0, 0, 3])), [1 / 6, 1 / 6, 1 / 6, 1 / 2])
-
-
-def test_natural_arm_is_uniform_and_untouched():
-    material = Material(real=pool([5, 1, 2]), n_classes=3)
-    data = DATA_SIDES["real"](material)
-    np.testing.assert_allclose(data.weights, 1 / 8)
-    assert data.images is material.real[0]
-
-
-@settings(deadline=None)
-@given(materials())
-def test_synthetic_share_of_each_class(material):
-    """share * m / (n + m) of a class's draws are synthetic, evenly over its images."""
-    data = DATA_SIDES["synthaug"](material)
-    k, n_real = material.n_classes, len(material.real[1])
-    n = np.bincount(material.real[1], minlength=k)
-    m = np.bincount(material.synthetic[1], minlength=k)
-    added = np.bincount(data.labels[n_real:], data.weights[n_real:], minlength=k)
-    expected = material.synthetic_share * m / (n + m)
-    np.testing.assert_allclose(added * k, expected, atol=1e-12)
-    for c in range(k):
-        real_w = data.weights[:n_real][data.labels[:n_real] == c]
-        added_w = data.weights[n_real:][data.labels[n_real:] == c]
-        assert np.ptp(real_w) < 1e-15
-        if len(added_w):
-            assert np.ptp(added_w) < 1e-15
-            assert added_w[0] <= real_w[0] * (1 + 1e-9)  # never likelier than a real image
-
-
-def test_mixed_by_hand():
-    """10 + 30 images at share 0.5: 3/8 of the class's draws; 6 + 2: 1/8."""
-    data = mixed(pool([10, 6]), pool([30, 2], 1), 0.5)
-    added = np.bincount(data.labels[16:], data.weights[16:])
-    np.testing.assert_allclose(added, [3 / 16, 1 / 16])
-
-
-def test_share_one_is_the_balanced_folder_as_it_is():
-    data = mixed(pool([10, 6]), pool([30, 34], 1), 1.0)
-    np.testing.assert_allclose(data.weights, 1 / 80)
-
-
-def test_nothing_added_is_oversampling():
-    material = Material(real=pool([10, 2]), n_classes=2, synthetic=pool([0, 0]))
-    ours, theirs = DATA_SIDES["synthaug"](material), DATA_SIDES["real+oversample"](material)
-    np.testing.assert_allclose(ours.weights, theirs.weights)
-    np.testing.assert_array_equal(ours.labels, theirs.labels)
-
-
-@settings(deadline=None)
-@given(materials())
-def test_copy_control_differs_from_synthaug_in_pixels_only(material):
-    control, ours = DATA_SIDES["copy-control"](material), DATA_SIDES["synthaug"](material)
-    np.testing.assert_array_equal(control.labels, ours.labels)
-    np.testing.assert_array_equal(control.weights, ours.weights)
-    known = {(label, image.tobytes()) for image, label in zip(*material.real, strict=True)}
-    for image, label in zip(control.images, control.labels, strict=True):
-        assert (label, image.tobytes()) in known
-
-
-def test_copies_follow_the_seed():
-    material = Material(real=pool([30, 5]), n_classes=2, synthetic=pool([0, 40], 1))
-    other = Material(real=pool([30, 5]), n_classes=2, synthetic=pool([0, 40], 1), seed=1)
-    first, again = (DATA_SIDES["copy-control"](material).images for _ in range(2))
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, DATA_SIDES["copy-control"](other).images)
-    assert len(np.unique(first[35:, 1, 0, 0])) == 5  # every image of the class is used
-
-
-def test_oracle_joins_the_extra_images():
-    material = Material(real=pool([4, 1]), n_classes=2, extra=pool([0, 3], 9))
-    data = DATA_SIDES["oracle"](material)
-    np.testing.assert_array_equal(np.bincount(data.labels), [4, 4])
-    np.testing.assert_allclose(data.weights, 1 / 8)
-    np.testing.assert_array_equal(data.images[5:], material.extra[0])
-
-
-@pytest.mark.parametrize("name", ["synthaug", "copy-control", "oracle"])
-def test_missing_material(name):
-    with pytest.raises(ValueError, match="needs"):
-        DATA_SIDES[name](Material(real=pool([4, 1]), n_classes=2))
-
-
-# Names ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("text", ["default", "all", " default ", "default,all", "default,real/ce"])
+@pytest.mark.parametrize("text", ["default", " default ", "default,default", "default,real/ce"])
 def test_default_arms(text):
     assert parse_arms(text, oracle=False) == DEFAULT_ARMS
 
 
-def test_default_arms_hold_the_remedies_and_their_control():
-    names = {arm.name for arm in DEFAULT_ARMS}
-    sides = ("real", "real+oversample", "copy-control", "synthaug")
-    assert names == {f"{data}/{loss}" for data in sides for loss in LOSS_SIDES}
-    assert [a.name for a in DEFAULT_ARMS if a.synthetic] == ["synthaug/ce", "synthaug/la"]
-    assert [a.name for a in DEFAULT_ARMS if a.control] == ["copy-control/ce", "copy-control/la"]
-    assert not any(a.oracle for a in DEFAULT_ARMS)
+def test_default_arms_hold_the_usual_remedies_and_the_control():
+    assert [arm.name for arm in DEFAULT_ARMS] == [
+        "real/ce", "real/la", "real+oversample/ce", "real+oversample/la",
+        "copy-control/ce", "copy-control/la", "synthaug/ce", "synthaug/la",
+    ]  # fmt: skip
+
+
+def test_the_kinds_of_arm():
+    sides = {side: Arm(side, "ce") for side in DATA_SIDES}
+    assert {side for side, arm in sides.items() if arm.synthetic} == {
+        "synthaug", "synthaug-unfiltered", "synthaug-weighted", "synthaug-finetune",
+    }  # fmt: skip
+    assert {side for side, arm in sides.items() if arm.control} == {"copy-control", "noise-control"}
+    assert {side for side, arm in sides.items() if arm.oracle} == {"oracle"}
+
+
+def test_the_names_of_losses_are_those_of_their_functions():
+    assert set(LOSS_SIDES) == set(LOSSES)
+
+
+def test_all_has_every_data_side_and_every_loss():
+    arms = parse_arms("all", oracle=True, unfiltered=True)
+    assert {arm.data for arm in arms} == set(DATA_SIDES)
+    assert len(set(arms)) == len(arms)
+    for side in DATA_SIDES:
+        losses = [arm.loss for arm in arms if arm.data == side]
+        assert losses == list(LOSS_SIDES if side in ("real", "synthaug") else USUAL_LOSSES)
+
+
+def test_all_leaves_out_what_there_are_no_images_for():
+    with_both = parse_arms("all", oracle=True, unfiltered=True)
+    assert parse_arms("all", oracle=False) == tuple(
+        arm for arm in with_both if arm.data not in ("oracle", "synthaug-unfiltered")
+    )
+
+
+@pytest.mark.parametrize("data", DATA_SIDES)
+@pytest.mark.parametrize("loss", LOSS_SIDES)
+def test_any_pair_may_be_named(data, loss):
+    arms = parse_arms(f"{data}/{loss}", oracle=data == "oracle", unfiltered=True)
+    assert arms == (Arm(data, loss),)
 
 
 def test_list_keeps_its_order_and_drops_repeats():
-    got = parse_arms("synthaug/la, real , synthaug", oracle=False)
-    assert [a.name for a in got] == ["synthaug/la", "real/ce", "real/la", "synthaug/ce"]
+    got = parse_arms("synthaug/ldam, real , synthaug,real/ce", oracle=False)
+    assert [a.name for a in got] == [
+        "synthaug/ldam", "real/ce", "real/la", "synthaug/ce", "synthaug/la",
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["", "reel", "real/focal", "real,,synthaug", "default/la", "/ce"])
-def test_unknown_arm_names_the_known_ones(text):
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("reel", "real"),
+        ("real/focul", "real/focal"),
+        ("mix-up", "mixup"),
+        ("smote-feature/la", "smote-features/la"),
+        ("synthaug/LA", "synthaug/la"),
+        ("real,synthaug-finetuned", "synthaug-finetune"),
+        ("al", "all"),
+        ("real/", "real"),
+    ],
+)
+def test_an_unknown_arm_is_told_the_nearest_one(text, nearest):
+    with pytest.raises(UsageError) as caught:
+        parse_arms(text, oracle=False)
+    word = text.split(",")[-1]
+    assert f"unknown arm {word!r} (did you mean {nearest!r}?)" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "real,,synthaug", "/ce", "transformer"])
+def test_an_arm_like_no_other_is_told_what_there_is(text):
     with pytest.raises(UsageError, match="unknown arm") as caught:
         parse_arms(text, oracle=False)
-    assert "real/ce, real/la, real+oversample/ce" in str(caught.value)
+    assert "DATA one of real, real+oversample, classical" in str(caught.value)
+    assert "LOSS one of ce, cb, la, ldam, focal" in str(caught.value)
     assert "oracle" not in str(caught.value)
 
 
@@ -181,6 +102,11 @@ def test_unknown_arm_names_the_known_ones(text):
 def test_oracle_needs_images(text):
     with pytest.raises(UsageError, match="--oracle DIR"):
         parse_arms(text, oracle=False)
+
+
+def test_unfiltered_needs_images():
+    with pytest.raises(UsageError, match="synthaug-unfiltered/la' without the images before"):
+        parse_arms("synthaug-unfiltered/la", oracle=False)
 
 
 def test_oracle_is_added_once():

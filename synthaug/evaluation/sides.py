@@ -1,0 +1,265 @@
+"""Data sides: what an arm trains on. Each is one function from the `Material` to a `TrainingSet`.
+
+They draw in one of five ways:
+
+- every real image alike: real, classical, mixup, cutmix, and smote-features but for its last part;
+- classes alike, real images: real+oversample, and the last part of synthaug-finetune;
+- classes alike, `synthetic_share` of the balanced mix within each: synthaug, synthaug-unfiltered,
+  synthaug-finetune, copy-control, noise-control, smote;
+- classes alike, the balanced mix as it is: synthaug-weighted;
+- classes alike, real images and further ones: oracle.
+
+With one seed the k-th draw of a step uses the same random number in every arm (`training.Draws`).
+So all sides that draw classes alike draw the same classes; those of the first way draw the very
+same images, and copy-control, noise-control and synthaug the same real images and, in the place of
+a synthetic one, its stand-in.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from synthaug.evaluation.smote import smote
+
+NOISE = 0.2
+"""Standard deviation of the noise control's noise, in standard deviations of the train pixels."""
+
+Labelled = tuple[np.ndarray, np.ndarray]
+"""Images uint8 [N, C, H, W] and labels int64 [N]."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """`images` uint8 [N, C, H, W], `labels` int64 [N], `weights` float64 [N] summing to 1.
+
+    `weights` is the probability of each image to be the next one drawn.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    last_weights: np.ndarray | None = None
+    """Takes the place of `weights` in the last part of the steps."""
+    discounted: np.ndarray | None = None
+    """bool [N]: images whose loss counts `ClassifierOptions.synthetic_weight`."""
+    transform: str = ""
+    """What is done to a batch, a name of `transforms.TRANSFORMS`; empty for nothing."""
+    smote_features: np.ndarray | None = None
+    """int64 [K]: what SMOTE adds to the features of the images, on which the last layer alone is
+    trained in the last part of the steps."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What arms are made of; only `real` exists everywhere.
+
+    `synthetic` comes from the balanced set, `unfiltered` is all that was drawn for it and `extra`
+    are further real images (the oracle's). `synthetic_share` is how far to go from oversampling (0)
+    to the balanced set as it is (1). `n_new` int [K] is what the balance plan asks for; without
+    one every class is filled up to the largest.
+    """
+
+    real: Labelled
+    n_classes: int
+    synthetic: Labelled | None = None
+    extra: Labelled | None = None
+    synthetic_share: float = 0.5
+    seed: int = 0
+    unfiltered: Labelled | None = None
+    n_new: np.ndarray | None = None
+
+    def planned(self) -> np.ndarray:
+        """Images that the plan adds to each class, int64 [K]."""
+        if self.n_new is not None:
+            return np.asarray(self.n_new, dtype=np.int64)
+        n = np.bincount(self.real[1], minlength=self.n_classes)
+        return n.max() - n
+
+
+# Real images --------------------------------------------------------------------------------------
+
+
+def natural(material: Material) -> TrainingSet:
+    """The real train images, each as likely as the next."""
+    images, labels = material.real
+    return TrainingSet(images, labels, np.full(len(labels), 1 / len(labels)))
+
+
+def oversampled(material: Material) -> TrainingSet:
+    """The real train images, every class equally likely: class-balanced oversampling."""
+    images, labels = material.real
+    return TrainingSet(images, labels, class_balanced(labels))
+
+
+def classical(material: Material) -> TrainingSet:
+    """The real images with classical augmentation: small affine maps, crops, colours, erasing."""
+    return replace(natural(material), transform="classical")
+
+
+def mixup(material: Material) -> TrainingSet:
+    """The real images, mixed in pairs with their labels (Zhang et al. 2018, arXiv:1710.09412)."""
+    return replace(natural(material), transform="mixup")
+
+
+def cutmix(material: Material) -> TrainingSet:
+    """The real images, a box of each replaced by another's (Yun et al. 2019, arXiv:1905.04899)."""
+    return replace(natural(material), transform="cutmix")
+
+
+def with_smote(material: Material) -> TrainingSet:
+    """Real images and SMOTE's between them, in pixels, up to the counts of the plan."""
+    images, labels = material.real
+    flat = images.reshape(len(images), -1)
+    made, made_labels = smote(flat, labels, material.planned(), seed=material.seed)
+    between = made.reshape(len(made), *images.shape[1:])
+    return mixed(material.real, (between, made_labels), material.synthetic_share)
+
+
+def with_smote_features(material: Material) -> TrainingSet:
+    """The real images, then SMOTE in the features of the network that was trained on them.
+
+    The decoupled recipe (Kang et al. 2020, arXiv:1910.09217): all layers learn from natural draws,
+    then the last layer alone, here on classes drawn alike from features that SMOTE filled up to
+    the counts of the plan. It goes on from where it was: a new one would have too few steps.
+    """
+    return replace(natural(material), smote_features=material.planned())
+
+
+def with_extra_real(material: Material) -> TrainingSet:
+    """Real train images and further real ones, class-balanced: what collecting data would give."""
+    images, labels = _needed(material.extra, "oracle", "extra real images")
+    images = np.concatenate([material.real[0], images])
+    labels = np.concatenate([material.real[1], labels])
+    return TrainingSet(images, labels, class_balanced(labels))
+
+
+# Controls: what is left of the synthaug arm without what is new in its images ---------------------
+
+
+def with_copies(material: Material) -> TrainingSet:
+    """The synthaug arm with every synthetic image replaced by a real train image of its class.
+
+    Same counts, same weights, no new information: what is left is the effect of rebalancing.
+    """
+    return mixed(material.real, _copies(material, "copy-control"), material.synthetic_share)
+
+
+def with_noisy_copies(material: Material) -> TrainingSet:
+    """The copy control with Gaussian pixel noise on every copy (see `NOISE`).
+
+    Copies that are never quite alike regularise without telling anything new; a synthaug arm that
+    is no better owes its gain to that.
+    """
+    images, labels = _copies(material, "noise-control")
+    rng = np.random.default_rng([material.seed, 0x40])
+    level = NOISE * float(material.real[0].std())
+    # One image at a time: noise is eight bytes a pixel.
+    noisy = [np.clip(rng.normal(i, level).round(), 0, 255).astype(np.uint8) for i in images]
+    added = (np.stack(noisy) if noisy else images, labels)
+    return mixed(material.real, added, material.synthetic_share)
+
+
+def _copies(material: Material, side: str) -> Labelled:
+    """A real image of its class for every synthetic image, the same ones for both controls."""
+    wanted = _needed(material.synthetic, side, "the counts of the synthetic images")[1]
+    images, labels = material.real
+    rng = np.random.default_rng([material.seed, 0xC0])
+    copied = np.array([rng.choice(np.flatnonzero(labels == k)) for k in wanted], dtype=np.int64)
+    return images[copied], labels[copied]
+
+
+# Synthetic images ---------------------------------------------------------------------------------
+
+
+def with_synthetic(material: Material) -> TrainingSet:
+    """Class-balanced draws in which a class's images are partly synthetic (see `mixed`)."""
+    added = _needed(material.synthetic, "synthaug", "synthetic images")
+    return mixed(material.real, added, material.synthetic_share)
+
+
+def with_unfiltered(material: Material) -> TrainingSet:
+    """The synthaug arm with everything that was drawn, before anything was selected.
+
+    A class's synthetic images are drawn as often as in `synthaug`, however many there are, so that
+    selection is all that differs.
+    """
+    added = _needed(material.unfiltered, "synthaug-unfiltered", "the images before selection")
+    kept = _needed(material.synthetic, "synthaug-unfiltered", "synthetic images")[1]
+    m = np.bincount(kept, minlength=material.n_classes)
+    return mixed(material.real, added, material.synthetic_share, m=m)
+
+
+def with_weighted_synthetic(material: Material) -> TrainingSet:
+    """The balanced set as it is, with a smaller loss for synthetic images.
+
+    The other way to trust them less: `synthaug` shows them less often instead.
+    """
+    added = _needed(material.synthetic, "synthaug-weighted", "synthetic images")
+    data = mixed(material.real, added, 1.0)
+    return replace(data, discounted=np.arange(len(data.labels)) >= len(material.real[1]))
+
+
+def with_real_ending(material: Material) -> TrainingSet:
+    """The synthaug arm, whose last part of the steps is class-balanced draws of real images."""
+    added = _needed(material.synthetic, "synthaug-finetune", "synthetic images")
+    data = mixed(material.real, added, material.synthetic_share)
+    ending = np.concatenate([class_balanced(material.real[1]), np.zeros(len(added[1]))])
+    return replace(data, last_weights=ending)
+
+
+# Draws --------------------------------------------------------------------------------------------
+
+
+def class_balanced(labels: np.ndarray) -> np.ndarray:
+    """Weights float64 [N] that draw every class present equally often."""
+    counts = np.bincount(labels)
+    return 1.0 / counts[labels] / np.count_nonzero(counts)
+
+
+def mixed(
+    real: Labelled, added: Labelled, share: float, *, m: np.ndarray | None = None
+) -> TrainingSet:
+    """Real and added images, classes equally likely; `share` of the balanced set's mix within one.
+
+    A class with n real and m added images draws added ones with probability share * m / (n + m):
+    share 0 is oversampling of the real images, share 1 draws all n + m alike, and a class that
+    needed few images is little changed by them. `m` int [K] may say other numbers than are there.
+    """
+    n_classes = int(max(real[1].max(), added[1].max(initial=0))) + 1
+    n = np.bincount(real[1], minlength=n_classes)
+    there = np.bincount(added[1], minlength=n_classes)
+    m = there if m is None else np.where(there > 0, m[:n_classes], 0)
+    p_added = share * m / np.maximum(n + m, 1)
+    per_class = 1.0 / np.count_nonzero(n)
+    w_real = (per_class * (1 - p_added) / np.maximum(n, 1))[real[1]]
+    w_added = (per_class * p_added / np.maximum(there, 1))[added[1]]
+    return TrainingSet(
+        np.concatenate([real[0], added[0]]),
+        np.concatenate([real[1], added[1]]),
+        np.concatenate([w_real, w_added]),
+    )
+
+
+def _needed(part: Labelled | None, side: str, what: str) -> Labelled:
+    if part is None:
+        raise ValueError(f"the {side} arm needs {what}")
+    return part
+
+
+DATA_SIDES: dict[str, Callable[[Material], TrainingSet]] = {
+    "real": natural,
+    "real+oversample": oversampled,
+    "classical": classical,
+    "mixup": mixup,
+    "cutmix": cutmix,
+    "smote": with_smote,
+    "smote-features": with_smote_features,
+    "copy-control": with_copies,
+    "noise-control": with_noisy_copies,
+    "synthaug": with_synthetic,
+    "synthaug-unfiltered": with_unfiltered,
+    "synthaug-weighted": with_weighted_synthetic,
+    "synthaug-finetune": with_real_ending,
+    "oracle": with_extra_real,
+}
