@@ -24,6 +24,7 @@ from synthaug.selection.originals import Originals, find_twins
 from synthaug.selection.scores import (
     DUPLICATE_BELOW,
     LIMIT_RATE,
+    WIDEN,
     ClassLimits,
     class_limits,
     diversity,
@@ -51,7 +52,8 @@ class Thresholds:
 
     Attributes:
         copy_rate: share of real images that may be taken for copies.
-        limit_rate: share of real images beyond each limit of their class; see `ClassLimits`.
+        limit_rate: share of real images beyond each limit of their class, before it is widened.
+        widen: by how much for few images; see `ClassLimits`.
         duplicate_below: of the distance of two real images; see `duplicates`.
         third_above: probability of a third class from which it counts.
         entropy_above: of `Scores.entropy`.
@@ -60,9 +62,10 @@ class Thresholds:
 
     copy_rate: float = COPY_RATE
     limit_rate: float = LIMIT_RATE
+    widen: float = WIDEN
     duplicate_below: float = DUPLICATE_BELOW
     third_above: float = 0.5
-    entropy_above: float = 0.7
+    entropy_above: float = 0.75
     max_shift: int | None = None
     mirror: bool = True
 
@@ -124,7 +127,9 @@ def study(
     """
     originals = find_twins(train, max_shift=thresholds.max_shift, mirror=thresholds.mirror)
     distinct = train.take(originals.distinct)
-    limits = class_limits(distinct, n_classes, held_out, rate=thresholds.limit_rate)
+    limits = class_limits(
+        distinct, n_classes, held_out, rate=thresholds.limit_rate, widen=thresholds.widen
+    )
     return RealImages(originals, copy_null(originals, held_out), distinct, limits)
 
 

@@ -35,7 +35,9 @@ __all__ = [
 
 COPY_BELOW = 1 / 3
 COPY_RATE = 0.01
-NEVER_ABOVE = 0.5
+LEAST = np.where([name.startswith("pixel") for name in STATISTICS], COPY_BELOW, 0.0)
+MOST = np.where([name.startswith("pixel") for name in STATISTICS], 1 / 2, 1 / 4)
+"""Guards of the thresholds of each of the `STATISTICS`; see `copy_thresholds`."""
 MAX_NULL = 200
 """Train images of a class that are left out one by one."""
 SAME_BELOW = 1 / 255
@@ -110,13 +112,15 @@ def find_copies(
 
 
 def copy_thresholds(null: Floats, rate: float) -> Floats:
-    """The thresholds float64 [S] of S statistics from a null [M, S]; a copy is below one of them.
+    """The thresholds float64 [8] of the `STATISTICS` from a null [M, 8]; a copy is below one.
 
     They are one quantile of each statistic, the highest at which at most `rate` of the null is
     below any; so the rate is that of all of them together. Of a small null it is the minimum.
 
-    Two guards for a null that is small or unlike what it stands for: a threshold is never under
-    1/3, where the literature sees a copy, and never over 1/2.
+    Guards for a null that is small or unlike what it stands for: in pixels a threshold is never
+    under 1/3, where the literature sees a copy, and never over 1/2. In features it is never over
+    1/4: a classifier draws the images that it has learned from apart from each other, so that
+    unseen ones come nearer to them than they are to themselves.
     """
     ordered = np.sort(np.where(np.isnan(null), np.inf, null), axis=0)
     thresholds = np.full(null.shape[1], np.inf)
@@ -124,8 +128,8 @@ def copy_thresholds(null: Floats, rate: float) -> Floats:
         if (null < quantile).any(axis=1).mean() > rate:
             break
         thresholds = quantile
-    clipped: Floats = np.clip(thresholds, COPY_BELOW, NEVER_ABOVE)
-    return clipped
+    guarded: Floats = np.clip(thresholds, LEAST, MOST)
+    return guarded
 
 
 def copy_ratio(images: Images, reference: Images, *, own: Ints | None = None) -> Floats:

@@ -102,8 +102,8 @@ def shifted_distances(
     Raises `ValueError` as it does.
     """
     _check(images, images, 1)
-    squared = _squared_shifted(images, images, max_shift, mirror)
-    distances: Floats = np.sqrt(squared, dtype=np.float64) / 255.0
+    squared = _squared_shifted(images, images, max_shift, mirror).astype(np.float64)
+    distances: Floats = np.sqrt(squared) / 255.0
     return distances
 
 

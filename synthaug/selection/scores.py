@@ -31,7 +31,7 @@ class ClassLimits:
 
     A limit is a quantile of real images, each left out of the others, and of held-out ones. The
     fewer they are, the less of the class they show: of n images every limit is moved outwards by a
-    factor of 1 + `WIDEN` / sqrt(n), 1.2 for a hundred and 1.9 for five.
+    factor of 1 + `widen` / sqrt(n), with 2 for `widen` 1.2 for a hundred and 1.9 for five.
 
     Attributes:
         prototypes: float64 [K, D], mean direction of each class, of length 1; 0 without images.
@@ -81,6 +81,7 @@ def class_limits(
     held_out: ImageSet | None = None,
     *,
     rate: float = LIMIT_RATE,
+    widen: float = WIDEN,
 ) -> ClassLimits:
     """Learn the limits of K classes from train images, best without near twins among them.
 
@@ -100,15 +101,15 @@ def class_limits(
         if n > 1:
             left_out = 1.0 - (mine * _unit(sums[k] - mine)).sum(axis=1)
             distances = np.concatenate([left_out, 1.0 - more.directions @ prototypes[k]])
-            window[k] = _limit(distances, rate, down=True), _limit(distances, rate)
+            window[k] = _limit(distances, rate, widen, down=True), _limit(distances, rate, widen)
             itself, some = np.arange(n), min(NEIGHBOURS, n - 1)
             _, apart = nearest_directions(mine, mine, some, own=itself)
             _, pixels = nearest(images, images, some, own=itself)
             scale[k], pixel_scale[k] = np.median(apart[:, 0]), np.median(pixels[:, 0])
             _, others = nearest_directions(more.directions, mine, some)
-            density[k] = _limit(np.concatenate([apart[:, -1], others[:, -1]]), rate)
+            density[k] = _limit(np.concatenate([apart[:, -1], others[:, -1]]), rate, widen)
             _, others = nearest(more.images, images, some)
-            pixel_density[k] = _limit(np.concatenate([pixels[:, -1], others[:, -1]]), rate)
+            pixel_density[k] = _limit(np.concatenate([pixels[:, -1], others[:, -1]]), rate, widen)
     likeness = prototypes @ prototypes.T
     np.fill_diagonal(likeness, -np.inf)
     confusers = np.zeros((n_classes, n_classes), dtype=bool)
@@ -202,8 +203,8 @@ def _unit(vectors: Floats) -> Floats:
     return units
 
 
-def _limit(values: Floats, rate: float, *, down: bool = False) -> float:
+def _limit(values: Floats, rate: float, widen: float, *, down: bool = False) -> float:
     """A quantile of n values moved outwards, as `ClassLimits` says."""
-    factor = 1.0 + WIDEN / np.sqrt(len(values))
+    factor = 1.0 + widen / np.sqrt(len(values))
     quantile = np.quantile(values, rate if down else 1.0 - rate)
     return float(quantile / factor if down else quantile * factor)
