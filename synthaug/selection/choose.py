@@ -124,7 +124,11 @@ def study(
         held_out: real images that neither generator nor classifier has learned from, for fairer
             limits; never test images, which would then take part in choosing what they judge.
         thresholds: as for `select`.
+
+    Raises `ValueError` if features are not finite or labels are not among the K classes.
     """
+    if not np.isfinite(train.features).all() or not np.isin(train.labels, range(n_classes)).all():
+        raise ValueError(f"train features are not finite or labels not among {n_classes} classes")
     originals = find_twins(train, max_shift=thresholds.max_shift, mirror=thresholds.mirror)
     distinct = train.take(originals.distinct)
     limits = class_limits(

@@ -23,6 +23,7 @@ __all__ = [
     "STATISTICS",
     "CopyEvidence",
     "Null",
+    "conventional_shares",
     "copy_null",
     "copy_ratio",
     "copy_share",
@@ -109,6 +110,21 @@ def find_copies(
         thresholds[images.labels == k] = copy_thresholds(null.of_class(k, rate), rate)
     copied = (found.values < thresholds).any(axis=1) | (found.distance < SAME_BELOW)
     return CopyEvidence(found.values, found.nearest, found.distance, thresholds, copied)
+
+
+def conventional_shares(values: Floats, labels: Ints, null: Null, k: int) -> dict[str, list[float]]:
+    """What the literature prints of class k, of images and beside it of its null; nan if unknown.
+
+    Of each of the `STATISTICS` [share of images, share of the null]: of ratios below 1/3, and of
+    authenticities below 1, which are the images that are not authentic.
+    """
+    shares = {}
+    for j, name in enumerate(STATISTICS):
+        below = 1.0 if "authenticity" in name else COPY_BELOW
+        both = [x[of == k, j] for x, of in ((values, labels), (null.values, null.labels))]
+        known = [x[~np.isnan(x)] for x in both]
+        shares[name] = [float((x < below).mean()) if len(x) else float("nan") for x in known]
+    return shares
 
 
 def copy_thresholds(null: Floats, rate: float) -> Floats:

@@ -117,7 +117,8 @@ def nearest_directions(
     rows = max(int((MAX_BYTES // 8) ** 0.5), 1)
 
     def squared(some: slice, others: slice) -> Floats:
-        return np.maximum(_squared(directions[some], reference[others]), 0.0)
+        block: Floats = np.maximum(_squared(directions[some], reference[others]), 0.0)
+        return block
 
     index, total = _search(squared, len(directions), len(reference), k, own, rows)
     return index, np.sqrt(total)

@@ -124,7 +124,7 @@ def likeness(images: ImageSet, originals: Originals, own: Ints | None = None) ->
 
 def evenly(n: int, most: int) -> Ints:
     """Up to `most` of n positions, evenly spaced."""
-    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))
+    return np.arange(n) if n <= most else np.arange(most) * n // most
 
 
 def _compare(
@@ -143,8 +143,9 @@ def _compare(
     distinct, others = among[standing], among[~standing]
     left_out = None if own is None else np.searchsorted(distinct, own)
     index, distance = search(images, train[distinct], NEXT + 2, own=left_out)
-    found, first = index[:, 0] >= 0, distance[:, 0].copy()
-    near = np.where(found, distinct[index[:, 0]], -1)
+    near, first = distinct[index[:, 0]], distance[:, 0].copy()
+    if not np.isfinite(first).all():  # left out of a class of one, there is nothing to compare with
+        return Likeness(np.full((len(images), 2), np.nan), np.full_like(near, -1), first)
     if len(others) and own is None:
         at, apart = search(images, train[others], 1)
         nearer = apart[:, 0] < first
@@ -158,7 +159,6 @@ def _compare(
         context = total / following.sum(axis=1)
         isolation = _isolation(search, train[distinct], source, left_out)
         values = np.where(first == 0, 0.0, first / np.stack([context, isolation]))
-    values[:, ~found] = np.nan
     return Likeness(values.T, near, first)
 
 

@@ -19,10 +19,8 @@ NEIGHBOURS = 5
 DUPLICATE_BELOW = 0.25
 """Candidates this much nearer than two real images are the same picture; see `duplicates`."""
 ROUNDING = 1e-6
-"""Distances in which equal images may differ."""
-
-
-NOBODY: Ints = np.empty(0, dtype=np.int64)
+"""Within this distance pixels are equal."""
+NONE: Ints = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def class_limits(
     for k in np.unique(train.labels):
         own = train.labels == k
         images, mine, n = train.images[own], directions[own], int(own.sum())
-        more = held_out.take(held_out.labels == k) if held_out is not None else train.take(NOBODY)
+        more = held_out.take(held_out.labels == k) if held_out is not None else train.take(NONE)
         if n > 1:
             left_out = 1.0 - (mine * _unit(sums[k] - mine)).sum(axis=1)
             distances = np.concatenate([left_out, 1.0 - more.directions @ prototypes[k]])
@@ -168,14 +166,14 @@ def duplicates(images: ImageSet, limits: ClassLimits, *, below: float = DUPLICAT
     first = np.full(len(images), -1, dtype=np.int64)
     pixels = images.images.reshape(len(images), -1) / 255.0
     spaces = (
-        (pixels / np.sqrt(max(pixels.shape[1], 1)), limits.pixel_scale),
-        (images.directions, limits.scale),
+        (pixels / np.sqrt(max(pixels.shape[1], 1)), limits.pixel_scale, ROUNDING),
+        (images.directions, limits.scale, 0.0),
     )
     for k in np.unique(images.labels):
         rows = np.flatnonzero(images.labels == k)
         near = []
-        for values, scale in spaces:
-            radius = max(np.nan_to_num(below * scale[k]), ROUNDING)
+        for values, scale, least in spaces:
+            radius = max(float(np.nan_to_num(below * scale[k])), least)
             search = NearestNeighbors(radius=radius, algorithm="brute").fit(values[rows])
             near.append(search.radius_neighbors(values[rows], return_distance=False))
         for i, others in enumerate(zip(*near, strict=True)):
