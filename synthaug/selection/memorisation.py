@@ -39,6 +39,8 @@ COPY_RATE = 0.01
 LEAST = np.where([name.startswith("pixel") for name in STATISTICS], COPY_BELOW, 0.0)
 MOST = np.where([name.startswith("pixel") for name in STATISTICS], 1 / 2, 1 / 4)
 """Guards of the thresholds of each of the `STATISTICS`; see `copy_thresholds`."""
+FEWEST = 3
+"""Distinct images of a class without which leaving one out tells nothing: only `LEAST` holds."""
 MAX_NULL = 200
 """Train images of a class that are left out one by one."""
 SAME_BELOW = 1 / 255
@@ -86,12 +88,14 @@ def copy_null(originals: Originals, held_out: ImageSet | None = None) -> Null:
     asked = []
     for k in np.unique(train.labels):
         own = originals.distinct[train.labels[originals.distinct] == k]
-        asked.append(own[evenly(len(own), MAX_NULL)])
-    own = np.concatenate(asked)
+        if len(own) >= FEWEST:
+            asked.append(own[evenly(len(own), MAX_NULL)])
+    own = np.concatenate([np.empty(0, dtype=np.int64), *asked])
     values, labels = [likeness(train.take(own), originals, own).values], [train.labels[own]]
     if held_out is not None:
         found = likeness(held_out, originals)
-        strange = found.distance > originals.twin_below[held_out.labels]
+        strange = originals.n_distinct(held_out.labels) >= FEWEST
+        strange &= found.distance > originals.twin_below[held_out.labels]
         values.append(found.values[strange])
         labels.append(held_out.labels[strange])
     return Null(np.concatenate(values), np.concatenate(labels))
@@ -107,7 +111,9 @@ def find_copies(
     found = likeness(images, originals)
     thresholds = np.empty_like(found.values)
     for k in np.unique(images.labels):
-        thresholds[images.labels == k] = copy_thresholds(null.of_class(k, rate), rate)
+        known = originals.n_distinct(np.array([k]))[0] >= FEWEST
+        of_k = copy_thresholds(null.of_class(k, rate), rate) if known else LEAST
+        thresholds[images.labels == k] = of_k
     copied = (found.values < thresholds).any(axis=1) | (found.distance < SAME_BELOW)
     return CopyEvidence(found.values, found.nearest, found.distance, thresholds, copied)
 

@@ -124,6 +124,17 @@ def nearest_directions(
     return index, np.sqrt(total)
 
 
+def within(values: Floats, radius: float) -> NDArray[np.bool_]:
+    """Whether two of n vectors [n, D] are at most `radius` apart, bool [n, n].
+
+    Whole numbers below 2^26 are compared exactly.
+    """
+    near = np.empty((len(values), len(values)), dtype=bool)
+    for some in _blocks(len(values), max(MAX_BYTES // (8 * max(len(values), 1)), 1)):
+        near[some] = _squared(values[some], values) <= radius**2
+    return near
+
+
 def _check(images: Images, reference: Images, k: int) -> None:
     if images.dtype != np.uint8 or reference.dtype != np.uint8:
         raise ValueError(f"images are {images.dtype} and {reference.dtype}; expected uint8")

@@ -1,7 +1,8 @@
 """How like images are to the train images that they may be copies of, in eight numbers.
 
 Two numbers are small for a copy. The *ratio* is the distance to the nearest train image over the
-mean distance to the next ten (Carlini et al. (2023), arXiv:2301.13188, take fifty). The
+mean distance to the next ten (Carlini et al. (2023), arXiv:2301.13188, take fifty), or as many as
+the class has: those of other classes are further away without any copying. The
 *authenticity* is the distance to the nearest train image over the distance from that one to its own
 nearest real image; below 1 an image is inauthentic to Alaa et al. (2022), arXiv:2102.08921. Both
 are taken in pixels, up to small shifts and a mirror, and in a classifier's features; against the
@@ -58,6 +59,12 @@ class Originals:
     max_shift: int | None
     mirror: bool
 
+    def n_distinct(self, labels: Ints) -> Ints:
+        """Distinct images of the class of each label, int64 [n]."""
+        of = self.train.labels[self.distinct]
+        result: Ints = (labels[:, None] == np.unique(of)) @ np.unique(of, return_counts=True)[1]
+        return result
+
 
 @dataclass(frozen=True)
 class Likeness:
@@ -104,6 +111,8 @@ def likeness(images: ImageSet, originals: Originals, own: Ints | None = None) ->
     shifted = partial(nearest_shifted, max_shift=originals.max_shift, mirror=originals.mirror)
     values = np.full((len(images), len(STATISTICS)), np.nan)
     near, distance = np.full(len(images), -1), np.full(len(images), np.inf)
+    # As many as there are for an image left out of its class, so that the null is like the rest.
+    n_next = np.clip(originals.n_distinct(images.labels) - 2, 1, NEXT)
     spaces: list[tuple[Search, NDArray[Any], NDArray[Any]]] = [
         (shifted, images.images, train.images),
         (nearest_directions, images.directions, train.directions),
@@ -113,9 +122,9 @@ def likeness(images: ImageSet, originals: Originals, own: Ints | None = None) ->
             rows = np.flatnonzero(images.labels == k)
             among = np.flatnonzero(train.labels == k)
             mine = None if own is None else own[rows]
-            found = _compare(search, x[rows], y, originals, among, mine)
+            found = _compare(search, x[rows], y, originals, among, n_next[rows], mine)
             values[rows, 4 * s : 4 * s + 2] = found.values
-        found = _compare(search, x, y, originals, np.arange(len(train)), own)
+        found = _compare(search, x, y, originals, np.arange(len(train)), n_next, own)
         values[:, 4 * s + 2 : 4 * s + 4] = found.values
         if s == 0:
             near, distance = found.nearest, found.distance
@@ -133,11 +142,13 @@ def _compare(
     train: NDArray[Any],
     originals: Originals,
     among: Ints,
+    n_next: Ints,
     own: Ints | None,
 ) -> Likeness:
     """Ratio and authenticity, `values` [n, 2], in one space.
 
-    `among` are the positions of the train images to compare with, ascending.
+    `among` are the positions of the train images to compare with, ascending; `n_next` [n] how many
+    images after the nearest to take the mean over.
     """
     standing = originals.stands_for[among] == among
     distinct, others = among[standing], among[~standing]
@@ -153,7 +164,7 @@ def _compare(
     # The nearest one and its twins are one image: the next are those after them all.
     source = np.searchsorted(distinct, originals.stands_for[near])
     following = (index >= 0) & (index != source[:, None])
-    following &= np.cumsum(following, axis=1) <= NEXT
+    following &= np.cumsum(following, axis=1) <= n_next[:, None]
     total = np.where(following, distance, 0.0).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         context = total / following.sum(axis=1)

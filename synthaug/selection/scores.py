@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthaug.selection.neighbours import nearest, nearest_directions
+from synthaug.selection.neighbours import nearest, nearest_directions, within
 from synthaug.selection.sets import Bools, Candidates, Floats, ImageSet, Ints
 
 LIMIT_RATE = 0.01
@@ -18,8 +18,6 @@ WIDEN = 2.0
 NEIGHBOURS = 5
 DUPLICATE_BELOW = 0.25
 """Candidates this much nearer than two real images are the same picture; see `duplicates`."""
-ROUNDING = 1e-6
-"""Within this distance pixels are equal."""
 NONE: Ints = np.empty(0, dtype=np.int64)
 
 
@@ -161,27 +159,22 @@ def duplicates(images: ImageSet, limits: ClassLimits, *, below: float = DUPLICAT
     dimensions n images are about n^(-1/m) apart, so in six it takes four thousand times as many
     different images to come down to a quarter. Equal pixels always repeat.
     """
-    from sklearn.neighbors import NearestNeighbors  # takes a second to import
-
     first = np.full(len(images), -1, dtype=np.int64)
-    pixels = images.images.reshape(len(images), -1) / 255.0
+    size = int(np.prod(images.images.shape[1:]))
+    pixels = images.images.reshape(len(images), size).astype(np.float64)  # whole: exact at 0
     spaces = (
-        (pixels / np.sqrt(max(pixels.shape[1], 1)), limits.pixel_scale, ROUNDING),
-        (images.directions, limits.scale, 0.0),
+        (pixels, limits.pixel_scale * 255.0 * np.sqrt(size)),
+        (images.directions, limits.scale),
     )
     for k in np.unique(images.labels):
         rows = np.flatnonzero(images.labels == k)
-        near = []
-        for values, scale, least in spaces:
-            radius = max(float(np.nan_to_num(below * scale[k])), least)
-            search = NearestNeighbors(radius=radius, algorithm="brute").fit(values[rows])
-            near.append(search.radius_neighbors(values[rows], return_distance=False))
-        for i, others in enumerate(zip(*near, strict=True)):
-            earlier = np.concatenate(others)
-            earlier = earlier[earlier < i]
-            kept = earlier[first[rows[earlier]] < 0]
-            if len(kept):
-                first[rows[i]] = rows[kept.min()]
+        near = np.zeros((len(rows), len(rows)), dtype=bool)
+        for values, scale in spaces:
+            near |= within(values[rows], max(float(np.nan_to_num(below * scale[k])), 0.0))
+        for i in range(len(rows)):
+            repeated = near[i, :i] & (first[rows[:i]] < 0)
+            if repeated.any():
+                first[rows[i]] = rows[repeated.argmax()]
     return first
 
 
