@@ -1,8 +1,8 @@
 """Copies of train images among synthetic ones, told by what real images show without copying.
 
-None of the `STATISTICS` has a meaning by itself: half of all real images are inauthentic. So each
-is set beside its null, the same number of real train images left out one by one, and of held-out
-ones. A copy is what is more extreme than all but a stated share of those.
+None of the `STATISTICS` has a meaning by itself: about half of all real images are inauthentic. So
+each has a null beside it, which is what it is for real train images left out one by one, and for
+held-out ones. A copy is what is more extreme than all but a stated share of those.
 
 The picture of nearest neighbours uses the convention of the literature instead, which needs no null
 and is not calibrated either: an image is taken for a copy where its nearest train image is more
@@ -10,6 +10,7 @@ than three times nearer than its second nearest, Yoon et al. (2023, ICML worksho
 probabilistic inference) and Gu et al. (2023), arXiv:2310.02664.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 COPY_BELOW = 1 / 3
-COPY_RATE = 0.01
+COPY_RATE = 0.02
 LEAST = np.where([name.startswith("pixel") for name in STATISTICS], COPY_BELOW, 0.0)
 MOST = np.where([name.startswith("pixel") for name in STATISTICS], 1 / 2, 1 / 4)
 """Guards of the thresholds of each of the `STATISTICS`; see `copy_thresholds`."""
@@ -104,7 +105,7 @@ def copy_null(originals: Originals, held_out: ImageSet | None = None) -> Null:
 def find_copies(
     images: ImageSet, originals: Originals, null: Null, *, rate: float = COPY_RATE
 ) -> CopyEvidence:
-    """Tell which of n synthetic images copy a train image, of their class or another.
+    """Tell which of n synthetic images, of classes with train images, copy one of any class.
 
     `rate` is the share of the null that may be taken for copies, all statistics together.
     """
@@ -141,15 +142,16 @@ def copy_thresholds(null: Floats, rate: float) -> Floats:
 
     Guards for a null that is small or unlike what it stands for: in pixels a threshold is never
     under 1/3, where the literature sees a copy, and never over 1/2. In features it is never over
-    1/4: a classifier draws the images that it has learned from apart from each other, so that
-    unseen ones come nearer to them than they are to themselves.
+    1/4: images that a classifier has not learned from were measured to come nearer to those that it
+    has than these to each other, several times as often as the rate says.
     """
     ordered = np.sort(np.where(np.isnan(null), np.inf, null), axis=0)
-    thresholds = np.full(null.shape[1], np.inf)
-    for quantile in ordered:
-        if (null < quantile).any(axis=1).mean() > rate:
-            break
-        thresholds = quantile
+
+    def flagged(rank: int) -> float:
+        return float((null < ordered[rank]).any(axis=1).mean())
+
+    allowed = bisect_right(range(len(ordered)), rate, key=flagged)
+    thresholds = ordered[allowed - 1] if allowed else MOST
     guarded: Floats = np.clip(thresholds, LEAST, MOST)
     return guarded
 

@@ -2,11 +2,11 @@
 
 Two numbers are small for a copy. The *ratio* is the distance to the nearest train image over the
 mean distance to the next ten (Carlini et al. (2023), arXiv:2301.13188, take fifty), or as many as
-the class has: those of other classes are further away without any copying. The
-*authenticity* is the distance to the nearest train image over the distance from that one to its own
-nearest real image; below 1 an image is inauthentic to Alaa et al. (2022), arXiv:2102.08921. Both
-are taken in pixels, up to small shifts and a mirror, and in a classifier's features; against the
-train images of the class and of all classes.
+the class has: images of other classes are further away without any copying. The *authenticity* is
+the distance to the nearest train image over the distance from that one to its own nearest real
+image; below 1 an image is inauthentic to Alaa et al. (2022), arXiv:2102.08921. Both are taken in
+pixels, up to small shifts and a mirror, and in a classifier's features; against the train images of
+the class and of all classes.
 
 Real photographs come in series. Train images of a class that are nearly the same, *twins*, count as
 one wherever real images are compared with each other: a copy of an image that has a twin is as near

@@ -81,8 +81,9 @@ def class_limits(
 ) -> ClassLimits:
     """Learn the limits of K classes from train images, best without near twins among them.
 
-    `held_out` are real images that the classifier has not learned from, never test images. A
-    classifier draws its train images closer together than others, so with them limits are fairer.
+    `held_out` are real images that the classifier has not learned from, never test images. The
+    train images of a rare class are drawn closer to their prototype than unseen ones are; with
+    these a limit is fairer.
     """
     directions = train.directions
     sums = np.zeros((n_classes, directions.shape[1]))

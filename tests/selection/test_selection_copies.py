@@ -165,7 +165,7 @@ def test_no_image():
 
 
 @pytest.mark.parametrize("fill", [0, 255])
-def test_planted_copies_are_all_caught_in_classes_of_5_to_100(digits_lt, move, fill: int):
+def test_row_98_planted_copies_are_all_caught_in_classes_of_5_to_100(digits_lt, move, fill: int):
     """20 exact, 20 moved and 20 mirrored copies a class, among real images that are none."""
     train, rng = digits_lt.train, np.random.default_rng(0)
     sizes = np.bincount(train.labels)
@@ -203,7 +203,7 @@ def test_held_out_images_belong_to_the_null_unless_they_are_twins(digits_lt, mov
     np.testing.assert_allclose(own[5:], likeness(unseen, originals).values, rtol=1e-12)
 
 
-def test_near_copies_of_digits(digits_lt):
+def test_row_98_near_copies_of_digits(digits_lt):
     """What a generator that memorises returns: not the pixels themselves."""
     train, rng = digits_lt.train, np.random.default_rng(1)
     for images in (
@@ -215,7 +215,7 @@ def test_near_copies_of_digits(digits_lt):
 
 
 @pytest.mark.skipif(not Path(MNIST_LT).is_dir() or not MNIST_LT, reason="SYNTHAUG_MNIST_LT unset")
-def test_planted_copies_in_mnist_lt(look_at, move):
+def test_row_98_planted_copies_in_mnist_lt(look_at, move):
     def read(part: str, digit: int, n: int) -> np.ndarray:
         files = sorted((Path(MNIST_LT) / part / str(digit)).glob("*.png"))[:n]
         opened = [Image.open(f).convert("L").resize((16, 16), Image.Resampling.BOX) for f in files]
