@@ -1,70 +1,159 @@
-"""Copies of train images among synthetic ones, by distances between pixels.
+"""Copies of train images among synthetic ones, told by what real images show without copying.
 
-An image is taken for a copy where its nearest train image is more than three times nearer than its
-second nearest: Yoon et al. (2023, ICML workshop on structured probabilistic inference) and Gu et
-al. (2023), arXiv:2310.02664. The same ratio of real images against the others tells how often that
-happens without any copying, since the third is a convention and not a measurement.
+None of the `STATISTICS` has a meaning by itself: about half of all real images are inauthentic. So
+each has a null beside it, which is what it is for real train images left out one by one, and for
+held-out ones. A copy is what is more extreme than all but a stated share of those.
+
+The picture of nearest neighbours uses the convention of the literature instead, which needs no null
+and is not calibrated either: an image is taken for a copy where its nearest train image is more
+than three times nearer than its second nearest, Yoon et al. (2023, ICML workshop on structured
+probabilistic inference) and Gu et al. (2023), arXiv:2310.02664.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Images = NDArray[np.uint8]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from synthaug.selection.neighbours import nearest
+from synthaug.selection.originals import STATISTICS, Likeness, Originals, evenly, likeness
+from synthaug.selection.sets import Bools, Floats, Images, ImageSet, Ints
+
+__all__ = [
+    "COPY_BELOW",
+    "STATISTICS",
+    "CopyEvidence",
+    "Null",
+    "conventional_shares",
+    "copy_null",
+    "copy_ratio",
+    "copy_share",
+    "copy_thresholds",
+    "find_copies",
+    "leave_one_out_ratio",
+    "nearest",
+    "ratio_of",
+]
 
 COPY_BELOW = 1 / 3
-MAX_BYTES = 64 << 20
-"""Of each of the working arrays: two blocks of images and the distances between them."""
+COPY_RATE = 0.02
+LEAST = np.where([name.startswith("pixel") for name in STATISTICS], COPY_BELOW, 0.0)
+MOST = np.where([name.startswith("pixel") for name in STATISTICS], 1 / 2, 1 / 4)
+"""Guards of the thresholds of each of the `STATISTICS`; see `copy_thresholds`."""
+FEWEST = 3
+"""Distinct images of a class without which leaving one out tells nothing: only `LEAST` holds."""
+MAX_NULL = 200
+"""Train images of a class that are left out one by one."""
+SAME_BELOW = 1 / 255
+"""An image within one grey level of a train image, on average, is a copy whatever the null."""
 
 
-def nearest(
-    images: Images,
-    reference: Images,
-    k: int,
-    *,
-    own: Ints | None = None,
-    max_bytes: int = MAX_BYTES,
-) -> tuple[Ints, Floats]:
-    """The k nearest of M reference images to each of N images, the nearest first.
+@dataclass(frozen=True)
+class Null:
+    """`values` float64 [M, 8], the `STATISTICS` of real images, and `labels` int64 [M]."""
 
-    Args:
-        images: uint8 [N, ...].
-        reference: uint8 [M, ...], of the same size.
-        k: how many, at least 1.
-        own: [N], the position in `reference` of each image itself, which is then passed over.
-        max_bytes: bound of each working array, whatever N and M.
+    values: Floats
+    labels: Ints
 
-    Returns:
-        (index int64 [N, k], distance float64 [N, k]): Euclidean over the d pixel values scaled to
-        [0, 1], divided by sqrt(d), so 0 is equal and 1 black against white. Of equally near ones
-        the first counts as nearer. Where there are fewer than k, index -1 and distance infinity.
+    def of_class(self, k: int, rate: float) -> Floats:
+        """Those that tell a quantile of `rate` for class k, [m, 8].
 
-    Raises:
-        ValueError: if the images are not uint8 of one size, or k < 1.
+        The class's own if one of them may be beyond it. Otherwise those of all classes: the
+        statistics are quotients of distances, and how small these get depends on the number of
+        dimensions that images vary in (Facco et al. (2017), arXiv:1803.06992) and on little else.
+        """
+        own = self.values[self.labels == k]
+        return own if len(own) * rate >= 1 else self.values
+
+
+@dataclass(frozen=True)
+class CopyEvidence(Likeness):
+    """Which of n images are copies, `copied` bool [n], and why.
+
+    `thresholds` float64 [n, 8]: an image is a copy if one of its `STATISTICS` is below.
     """
-    if images.dtype != np.uint8 or reference.dtype != np.uint8:
-        raise ValueError(f"images are {images.dtype} and {reference.dtype}; expected uint8")
-    if images.shape[1:] != reference.shape[1:] or k < 1:
-        raise ValueError(f"{images.shape} against {reference.shape}, k {k}")
-    n, m, d = len(images), len(reference), int(np.prod(images.shape[1:]))
-    index = np.full((n, k), -1, dtype=np.int64)
-    squared = np.full((n, k), np.inf)
-    rows = max(min(max_bytes // (8 * max(d, 1)), int((max_bytes // 8) ** 0.5)), 1)
-    for some in _blocks(n, rows):
-        x = _flat(images[some])
-        for others in _blocks(m, rows):
-            y = _flat(reference[others])
-            # In integers below 2^53 the expansion of (x - y)^2 is exact: equal images are at 0.
-            block = (x * x).sum(1)[:, None] - 2 * (x @ y.T) + (y * y).sum(1)[None, :]
-            if own is not None:
-                mine = own[some] - others.start
-                here = np.flatnonzero((mine >= 0) & (mine < len(y)))
-                block[here, mine[here]] = np.inf
-            _keep_nearest(index[some], squared[some], block, others.start)
-    return index, np.sqrt(squared / max(d, 1)) / 255.0
+
+    thresholds: Floats
+    copied: Bools
+
+
+def copy_null(originals: Originals, held_out: ImageSet | None = None) -> Null:
+    """What real images that copy none show: up to 200 distinct train images of each class, each
+    left out of the others, and held-out images that are no twins of a train image.
+
+    Held-out images are such that neither generator nor classifier has learned from, and never test
+    images, which would then take part in choosing what they judge. With a small class they make the
+    null its own.
+    """
+    train = originals.train
+    asked = []
+    for k in np.unique(train.labels):
+        own = originals.distinct[train.labels[originals.distinct] == k]
+        if len(own) >= FEWEST:
+            asked.append(own[evenly(len(own), MAX_NULL)])
+    own = np.concatenate([np.empty(0, dtype=np.int64), *asked])
+    values, labels = [likeness(train.take(own), originals, own).values], [train.labels[own]]
+    if held_out is not None:
+        found = likeness(held_out, originals)
+        strange = originals.n_distinct(held_out.labels) >= FEWEST
+        strange &= found.distance > originals.twin_below[held_out.labels]
+        values.append(found.values[strange])
+        labels.append(held_out.labels[strange])
+    return Null(np.concatenate(values), np.concatenate(labels))
+
+
+def find_copies(
+    images: ImageSet, originals: Originals, null: Null, *, rate: float = COPY_RATE
+) -> CopyEvidence:
+    """Tell which of n synthetic images, of classes with train images, copy one of any class.
+
+    `rate` is the share of the null that may be taken for copies, all statistics together.
+    """
+    found = likeness(images, originals)
+    thresholds = np.empty_like(found.values)
+    for k in np.unique(images.labels):
+        known = originals.n_distinct(np.array([k]))[0] >= FEWEST
+        of_k = copy_thresholds(null.of_class(k, rate), rate) if known else LEAST
+        thresholds[images.labels == k] = of_k
+    copied = (found.values < thresholds).any(axis=1) | (found.distance < SAME_BELOW)
+    return CopyEvidence(found.values, found.nearest, found.distance, thresholds, copied)
+
+
+def conventional_shares(values: Floats, labels: Ints, null: Null, k: int) -> dict[str, list[float]]:
+    """What the literature prints of class k, of images and beside it of its null; nan if unknown.
+
+    Of each of the `STATISTICS` [share of images, share of the null]: of ratios below 1/3, and of
+    authenticities below 1, which are the images that are not authentic.
+    """
+    shares = {}
+    for j, name in enumerate(STATISTICS):
+        below = 1.0 if "authenticity" in name else COPY_BELOW
+        both = [x[of == k, j] for x, of in ((values, labels), (null.values, null.labels))]
+        known = [x[~np.isnan(x)] for x in both]
+        shares[name] = [float((x < below).mean()) if len(x) else float("nan") for x in known]
+    return shares
+
+
+def copy_thresholds(null: Floats, rate: float) -> Floats:
+    """The thresholds float64 [8] of the `STATISTICS` from a null [M, 8]; a copy is below one.
+
+    They are one quantile of each statistic, the highest at which at most `rate` of the null is
+    below any; so the rate is that of all of them together. Of a small null it is the minimum.
+
+    Guards for a null that is small or unlike what it stands for: in pixels a threshold is never
+    under 1/3, where the literature sees a copy, and never over 1/2. In features it is never over
+    1/4: images that a classifier has not learned from were measured to come nearer to those that it
+    has than these to each other, several times as often as the rate says.
+    """
+    ordered = np.sort(np.where(np.isnan(null), np.inf, null), axis=0)
+
+    def flagged(rank: int) -> float:
+        return float((null < ordered[rank]).any(axis=1).mean())
+
+    allowed = bisect_right(range(len(ordered)), rate, key=flagged)
+    thresholds = ordered[allowed - 1] if allowed else MOST
+    guarded: Floats = np.clip(thresholds, LEAST, MOST)
+    return guarded
 
 
 def copy_ratio(images: Images, reference: Images, *, own: Ints | None = None) -> Floats:
@@ -95,28 +184,3 @@ def copy_share(ratio: Floats) -> float:
     """Share of copies among the ratios that are known; nan if none is."""
     known = ratio[~np.isnan(ratio)]
     return float((known < COPY_BELOW).mean()) if len(known) else float("nan")
-
-
-def _blocks(n: int, rows: int) -> Iterator[slice]:
-    return (slice(start, min(start + rows, n)) for start in range(0, n, rows))
-
-
-def _flat(images: Images) -> Floats:
-    return images.reshape(len(images), -1).astype(np.float64)
-
-
-def _keep_nearest(index: Ints, squared: Floats, block: Floats, offset: int) -> None:
-    """Merge a block of squared distances [n, m] into the k nearest so far, in place."""
-    k = squared.shape[1]
-    rows = np.arange(len(block))
-    found_index = np.full_like(index, -1)
-    found = np.full_like(squared, np.inf)
-    for j in range(min(k, block.shape[1])):  # k is small: cheaper than sorting
-        place = block.argmin(axis=1)
-        found[:, j] = block[rows, place]
-        found_index[:, j] = np.where(np.isfinite(found[:, j]), place + offset, -1)
-        block[rows, place] = np.inf
-    both = np.concatenate([squared, found], axis=1)
-    order = both.argsort(axis=1, kind="stable")[:, :k]
-    index[:] = np.take_along_axis(np.concatenate([index, found_index], axis=1), order, axis=1)
-    squared[:] = np.take_along_axis(both, order, axis=1)
