@@ -1,10 +1,13 @@
-"""From scores per seed to intervals, the opponent and the verdict."""
+"""From scores per seed to intervals over seeds, and a verdict on them.
+
+These intervals take the test images as given. `paired.py` and `verdict.py` count the luck of which
+images were tested as well.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 Reading = Literal["better", "worse", "no evidence"]
 
@@ -36,7 +39,10 @@ def estimate(values: np.ndarray, confidence: float = 0.95) -> Estimate | None:
     numbers = tuple(float(v) for v in values)
     if len(values) < 2:
         return Estimate(mean, None, None, numbers)
-    half = stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * stats.sem(values)
+    from scipy.special import stdtrit
+
+    sem = values.std(ddof=1) / np.sqrt(len(values))
+    half = stdtrit(len(values) - 1, 0.5 + confidence / 2) * sem
     return Estimate(mean, mean - float(half), mean + float(half), numbers)
 
 

@@ -3,18 +3,24 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import precision_recall_fscore_support
 
 GROUPS = ("many", "medium", "few")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """`recall`, `precision` float64 [K] and summary `metrics` by name; NaN where undefined."""
+    """What one arm and one seed did on the test set; NaN where undefined.
+
+    `recall`, `precision` and `f1` float64 [K]; summary `metrics` by name; `confusion` int64 [K, K]
+    with true classes as rows; `worst_class` the one of lowest recall, None without test images.
+    """
 
     recall: np.ndarray
     precision: np.ndarray
+    f1: np.ndarray
     metrics: dict[str, float]
+    confusion: np.ndarray
+    worst_class: int | None
 
 
 def score(
@@ -27,18 +33,17 @@ def score(
 ) -> Scores:
     """Scores of predictions int64 [N] on a test set of K = len(groups) classes.
 
-    `groups` names each class many, medium or few; `minority` and `rarest` are bool [K]. Recall is
-    undefined for a class without test images, precision for a class never predicted; every summary
-    is the mean over its classes where recall is defined. F1 of a class never predicted is 0.
+    `groups` names each class many, medium or few; `minority` and `rarest` are bool [K]. Recall and
+    F1 are undefined for a class without test images, precision for a class never predicted; every
+    summary is over the classes where it is defined. F1 of a tested class never predicted is 0.
+    `g_mean` is the geometric mean of the recalls, 0 if one class is never recognised.
     """
     k = len(groups)
-    precision, recall, _, support = precision_recall_fscore_support(
-        y_true, y_pred, labels=np.arange(k), zero_division=np.nan
-    )
-    _, _, f1, _ = precision_recall_fscore_support(
-        y_true, y_pred, labels=np.arange(k), zero_division=0.0
-    )
-    tested = support > 0
+    confusion = confusion_matrix(y_true, y_pred, k)
+    right, n, predicted = np.diagonal(confusion), confusion.sum(1), confusion.sum(0)
+    tested = n > 0
+    recall = _ratio(right, n)
+    f1 = np.where(tested, _ratio(2 * right, n + predicted), np.nan)
     group = np.array(groups)
     chosen = {
         "balanced_accuracy": np.ones(k, dtype=bool),
@@ -46,10 +51,50 @@ def score(
         "rarest_recall": rarest,
         **{f"{name}_recall": group == name for name in GROUPS},
     }
-    metrics = {name: _mean(recall, mask & tested) for name, mask in chosen.items()}
-    metrics["macro_f1"] = _mean(f1, tested)
-    metrics["accuracy"] = float(np.mean(y_true == y_pred))
-    return Scores(recall, precision, metrics)
+    metrics = {name: _mean(recall[mask & tested]) for name, mask in chosen.items()}
+    metrics["macro_f1"] = _mean(f1[tested])
+    with np.errstate(divide="ignore"):
+        metrics["g_mean"] = float(np.exp(_mean(np.log(recall[tested]))))
+    metrics["worst_recall"] = float(recall[tested].min()) if tested.any() else float("nan")
+    metrics["accuracy"] = float(right.sum() / n.sum()) if tested.any() else float("nan")
+    worst = int(np.nanargmin(recall)) if tested.any() else None
+    return Scores(recall, _ratio(right, predicted), f1, metrics, confusion, worst)
+
+
+def confusion_matrix(y_true: np.ndarray, y_pred: np.ndarray, n_classes: int) -> np.ndarray:
+    """int64 [..., K, K] of labels [N] and predictions [..., N]; true classes are the rows."""
+    each = y_pred.reshape(-1, len(y_true))
+    cells = (np.arange(len(each))[:, None] * n_classes + y_true) * n_classes + each
+    counts = np.bincount(cells.ravel(), minlength=len(each) * n_classes**2)
+    return counts.reshape(*y_pred.shape[:-1], n_classes, n_classes)
+
+
+def calibration_error(logits: np.ndarray, y_true: np.ndarray, n_bins: int = 15) -> float:
+    """Expected calibration error of logits [N, K], in [0, 1]; NaN for no images.
+
+    Images are binned by the probability of the predicted class into bins of equal width; the gap
+    between mean probability and accuracy is averaged over images. Guo et al. (2017),
+    arXiv:1706.04599.
+    """
+    probability = _softmax(logits)
+    right = probability.argmax(1) == y_true
+    return _calibration_gap(probability.max(1, initial=0), right, n_bins)
+
+
+def classwise_calibration_error(
+    logits: np.ndarray, y_true: np.ndarray, n_bins: int = 15
+) -> np.ndarray:
+    """The same for each class, float64 [K]: its probability against how often images are of it.
+
+    NaN for a class without test images. Over the classes of a long tail this shows which
+    probabilities can be trusted; the error of the predicted class is mostly that of large classes.
+    """
+    probability = _softmax(logits)
+    errors = [
+        _calibration_gap(probability[:, k], y_true == k, n_bins) if (y_true == k).any() else np.nan
+        for k in range(logits.shape[1])
+    ]
+    return np.array(errors, dtype=np.float64)
 
 
 def rarest_classes(counts: np.ndarray, n: int = 3) -> np.ndarray:
@@ -60,5 +105,24 @@ def rarest_classes(counts: np.ndarray, n: int = 3) -> np.ndarray:
     return chosen
 
 
-def _mean(values: np.ndarray, mask: np.ndarray) -> float:
-    return float(values[mask].mean()) if mask.any() else float("nan")
+def _calibration_gap(probability: np.ndarray, happened: np.ndarray, n_bins: int) -> float:
+    if not len(probability):
+        return float("nan")
+    inner_edges = np.linspace(0, 1, n_bins + 1)[1:-1]
+    bins = np.searchsorted(inner_edges, probability, side="left")
+    surplus = np.bincount(bins, weights=probability - happened, minlength=n_bins)
+    return float(np.abs(surplus).sum() / len(probability))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    z = logits.astype(np.float64)
+    z = np.exp(z - z.max(1, keepdims=True))
+    return np.asarray(z / z.sum(1, keepdims=True))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
