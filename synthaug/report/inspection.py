@@ -5,7 +5,7 @@ from typing import Any
 
 from synthaug.report.tables import Cell, Column, Row, Table
 
-BAR_WIDTH = 24
+BAR_WIDTH = 16
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _MARKS = {"refused": "✗", "warning": "!", "note": "·"}
 

@@ -114,11 +114,18 @@ def _near(reading: Reading) -> Finding | None:
         return None
     declared = reading.declared
     crossing = [(i, j) for i, j in near if (declared[i] or "train") != (declared[j] or "train")]
-    across = f", {len(crossing)} of them on two sides of the split" if crossing else ""
+    found = f"{_n(len(near), 'pair')} of nearly identical images"
+    ignore = "--set data.near_duplicates=ignore treats them as different"
+    if not crossing:
+        return Finding(
+            "near_duplicates", "note", len(near),
+            f"{found}: a split that is cut keeps them on one side",
+            f"look at them; {ignore}", _chains(reading, near),
+        )  # fmt: skip
     return Finding(
-        "near_duplicates", "warning" if crossing else "note", len(near),
-        f"{_n(len(near), 'pair')} of nearly identical images{across}: a split that is cut keeps "
-        "them on one side" + ("; a declared one is left as it is" if crossing else ""),
+        "near_duplicates", "warning", len(near),
+        f"{found}, {len(crossing)} of them on two sides of the declared split, which is left as it "
+        "is",
         "look at them; --set data.near_duplicates=drop leaves such test images out, =ignore "
         "treats them as different", _chains(reading, crossing + near),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from synthaug.balance.plan import BalancePlan, plan_balance
 from synthaug.data.folds import suggest_folds
 from synthaug.data.splits import Splits
 from synthaug.errors import SynthaugError
-from synthaug.evaluation.significance import SIGN_TEST_LEAST, smallest_difference
+from synthaug.evaluation.detectable import MIN_TEST_IMAGES, smallest_difference
 from synthaug.recipe import Recipe
 from synthaug.stages.dataset import split_reading
 from synthaug.stages.findings import Finding, dataset_findings
@@ -153,7 +153,7 @@ def _advice_on_testing(reading: Reading, tested: np.ndarray, recipe: Recipe) -> 
         return "more images of these classes are the only remedy"
     folds = None
     could = np.bincount(reading.labels, minlength=len(tested))
-    if any(smallest_difference(n) for n in could[tested < SIGN_TEST_LEAST]):
+    if any(smallest_difference(n) for n in could[tested < MIN_TEST_IMAGES]):
         folds = suggest_folds(
             reading.labels, reading.decoded.content_hashes, reading.declared,
             together=reading.together, test_fraction=recipe.data.test_fraction, seed=recipe.seed,

@@ -140,3 +140,32 @@ def test_the_spy_sees_a_train_image(
     evaluate(EvaluateRequest(run=run, arms="real", seeds=1, device="cpu"))
     for where in ("denoiser", "source", "classifier"):
         assert any(has_constant(images) for images in spy.seen[where])
+
+
+def test_declared_test_images_have_no_part_in_the_plan(write_images, tmp_path: Path, quick_rates):
+    """Not in size, colour, counts, strategy or modes: test images that differ in all change none."""
+    plans = []
+    for name in ("plain", "odd"):
+        root = write_images(name, train__a=14, train__b=9, train__c=5, test__a=2, test__b=2)
+        if name == "odd":
+            for i in range(60):
+                levels = np.random.default_rng(i).integers(0, 256, (96, 64, 3), dtype=np.uint8)
+                Image.fromarray(levels).save(root / "test" / "b" / f"odd-{i}.png")
+        run = tmp_path / f"run-{name}"
+        fit(FitRequest(root, load_recipe("smoke", ["diffusion.steps=2"]), run=run, device="cpu"))
+        described = json.loads((run / "dataset.json").read_text())
+        sides = described["image_size"], described["channels"]
+        plans.append((sides, json.loads((run / "plan.json").read_text())))
+    assert plans[0] == plans[1]
+
+
+def test_row_35_a_leak_edited_into_the_splits_is_refused(copied_run: Path, cli):
+    path = copied_run / "splits.json"
+    splits = json.loads(path.read_text())
+    moved = splits["train"][0]
+    path.write_text(json.dumps({**splits, "test": sorted([*splits["test"], moved])}))
+    names = json.loads((copied_run / "dataset.json").read_text())["paths"]
+    for verb in ("generate", "evaluate"):
+        refused = cli(verb, "--run", copied_run)
+        assert refused.code == 3
+        assert names[moved] in refused.fault and "splits.json" in refused.fault
