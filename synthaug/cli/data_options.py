@@ -1,5 +1,6 @@
 """Options about reading a dataset, which `inspect` and `fit` share."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -58,6 +59,20 @@ def data_overrides(
         "seed": seed,
     }
     return {key: value for key, value in values.items() if value is not None}
+
+
+def as_words(dataset: str, values: dict[str, object]) -> str:
+    """The options again, as one would type them after another verb."""
+    words = ["--dataset", shlex.quote(dataset)]
+    for key, value in values.items():
+        option = "--" + key.removeprefix("data.").replace("_", "-")
+        if value is True:
+            words.append(option)
+        elif isinstance(value, list):
+            words += [option, ":".join(f"{level:g}" for level in value)]
+        else:
+            words += [option, shlex.quote(str(value))]
+    return " ".join(words)
 
 
 def parse_range(text: str) -> list[float]:

@@ -17,6 +17,7 @@ from synthaug.cli.data_options import (
     GroupsOption,
     OnBadImageOption,
     ValueRangeOption,
+    as_words,
     data_overrides,
 )
 from synthaug.errors import DataError
@@ -48,7 +49,7 @@ def inspect(
         )  # fmt: skip
         request = InspectRequest(dataset, load_recipe(recipe, set_ or [], overrides))
         inspection = run_inspect(request, terminal)
-        print_inspection(terminal, inspection)
+        print_inspection(terminal, inspection, f"synthaug fit {as_words(dataset, overrides)}")
         terminal.json(inspection)
         if inspection["refused"]:
             for reason in inspection["refused"]:

@@ -69,8 +69,8 @@ def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
         terminal.warn(notice)
 
 
-def print_inspection(terminal: Terminal, inspection: dict[str, Any]) -> None:
-    """What `inspect` found, the gravest first."""
+def print_inspection(terminal: Terminal, inspection: dict[str, Any], following: str) -> None:
+    """What `inspect` found, the gravest first, and the command to type after it."""
     terminal.payload(heading(inspection))
     terminal.table(inspection_table(inspection))
     terminal.payload("")
@@ -80,7 +80,7 @@ def print_inspection(terminal: Terminal, inspection: dict[str, Any]) -> None:
     if not inspection["findings"]:
         terminal.payload("nothing remarkable: no broken, repeated or odd images")
     if not inspection["refused"]:
-        terminal.say(f"next: synthaug fit --dataset {inspection['origin']}")
+        terminal.say(f"next: {following}")
 
 
 def _why(entry: dict[str, Any]) -> str:
