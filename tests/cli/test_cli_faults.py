@@ -39,7 +39,7 @@ def bad_folder(kind: str, root: Path, write_folder) -> Path:
     ("kind", "remedy"),
     [
         ("missing", "check the path"),
-        ("a file", "unpack it"),
+        ("a file", ".tar.gz"),
         ("empty", "check the path"),
         ("no class folders", "subfolder"),
         ("a class with one image", "add images"),
@@ -168,7 +168,7 @@ def test_a_refused_sampler_leaves_the_plan_as_it_was(cli, copied_run: Path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--arms", "real,imaginary"], ["'imaginary'", "synthaug/la"]),
+        (["--arms", "real,imaginary"], ["'imaginary'", "synthaug,", "DATA/LOSS", "la"]),
         (["--arms", "real/mse"], ["'real/mse'"]),
         (["--arms", "real,"], ["''"]),
         (["--arms", "oracle"], ["--oracle"]),

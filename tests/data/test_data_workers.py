@@ -176,10 +176,13 @@ def test_processes_are_started_only_for_what_takes_long(monkeypatch):
 @pytest.mark.parametrize("n", [1, 2])
 def test_ctrl_c_stops_reading_at_once(many, n):
     program = textwrap.dedent("""
-        import sys, time
+        import signal, sys, time
         from pathlib import Path
         from synthaug.data.decode import decode_images
         from synthaug.data.folder import index_folder
+
+        # A shell starts its background jobs, and thereby this, with SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
         def advance(done):
             print("under way", flush=True)

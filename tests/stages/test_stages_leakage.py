@@ -143,7 +143,7 @@ def test_the_spy_sees_a_train_image(
 
 
 def test_declared_test_images_have_no_part_in_the_plan(write_images, tmp_path: Path, quick_rates):
-    """Not in size, colour, counts, strategy or modes: test images that differ in all change none."""
+    """Size, colour, counts and modes stay when the test images differ in all of them."""
     plans = []
     for name in ("plain", "odd"):
         root = write_images(name, train__a=14, train__b=9, train__c=5, test__a=2, test__b=2)
