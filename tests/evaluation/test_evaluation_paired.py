@@ -1,5 +1,10 @@
 """Paired differences: values, slopes and variances by other means, and what they cover."""
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -281,6 +286,16 @@ def test_intervals_cover_the_truth_and_equal_arms_are_equal(world, name):
 @pytest.mark.parametrize("name", WORLDS)
 def test_coverage_in_every_corner(world, name, n_test, n_seeds):
     check_coverage(world, name, n_test, n_seeds, 2000)
+
+
+@pytest.mark.slow
+def test_the_benchmark_prints_its_four_tables():
+    script = Path(__file__).parents[2] / "benchmarks/coverage.py"
+    command = [sys.executable, str(script), "--repetitions", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if re.match(r"\| \d+ \|", line)]
+    assert len(rows) == 12 + 10 + 12 + 24
 
 
 def test_seeds_alone_or_images_alone_do_not_cover(world):
