@@ -244,7 +244,7 @@ def check_equal_arms(world, n_test, n_opponents, repetitions, **options):
     return judgements
 
 
-@pytest.mark.parametrize("name", EQUAL)
+@pytest.mark.parametrize("name", ["seeds differ", "images differ"])
 def test_equal_arms_are_advised_nothing(world, quick, name):
     judgements = check_equal_arms(world, (60, 40, 25, 10), 1, 1000, **EQUAL[name])
     assert any(c.advice != "cannot tell" for j in judgements for c in j.classes)  # not mute
@@ -262,12 +262,12 @@ def test_equal_arms_in_every_corner(world, quick, name, n_opponents, n_seeds):
 def test_the_best_of_several_opponents_is_chosen_at_no_cost_to_either_side(world, quick):
     """Ours equals the best of four, two of which are worse: neither bias of choosing shows."""
     best, worse = (0.8, 0.7, 0.6, 0.6), (0.78, 0.66, 0.5, 0.5)
-    judgements = list(judged(world, best, best, best, worse, worse, repetitions=300, taste=0.8))
+    judgements = list(judged(world, best, best, best, worse, worse, repetitions=200, taste=0.8))
     for advice in ("use", "do not use"):
         said = np.mean([j.advice == advice for j in judgements])
-        assert said <= above(0.025, 300)
+        assert said <= above(0.025, 200)
         said = np.mean([any(c.advice == advice for c in j.classes) for j in judgements])
-        assert said <= above(0.025, 300)
+        assert said <= above(0.025, 200)
 
 
 def test_a_large_effect_is_found(world, quick):
