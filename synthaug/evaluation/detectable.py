@@ -8,7 +8,7 @@ _QUANTILES = 10
 
 
 def smallest_difference(n_test: int) -> float | None:
-    """Smallest difference in recall that n test images could ever show, in (0, 1]; None below 6.
+    """Smallest observed difference in recall that n images can show, in (0, 1]; None below 6.
 
     A bound that needs no training: seeds and disagreement among images only add to it.
     """

@@ -1,5 +1,6 @@
 """Classification metrics that do not hide rare classes. Undefined values are NaN, never 0."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,9 +34,9 @@ def score(
 ) -> Scores:
     """Scores of predictions int64 [N] on a test set of K = len(groups) classes.
 
-    `groups` names each class many, medium or few; `minority` and `rarest` are bool [K]. Recall and
-    F1 are undefined for a class without test images, precision for a class never predicted; every
-    summary is over the classes where it is defined. F1 of a tested class never predicted is 0.
+    `groups` names each class many, medium or few; `minority` and `rarest` are bool [K]. All are
+    undefined for a class without test images, precision also for a class never predicted, whose F1
+    is 0; every summary is over the classes with test images.
     `g_mean` is the geometric mean of the recalls, 0 if one class is never recognised.
     """
     k = len(groups)
@@ -43,7 +44,10 @@ def score(
     right, n, predicted = np.diagonal(confusion), confusion.sum(1), confusion.sum(0)
     tested = n > 0
     recall = _ratio(right, n)
-    f1 = np.where(tested, _ratio(2 * right, n + predicted), np.nan)
+    precision, f1 = (
+        np.where(tested, values, np.nan)
+        for values in (_ratio(right, predicted), _ratio(2 * right, n + predicted))
+    )
     group = np.array(groups)
     chosen = {
         "balanced_accuracy": np.ones(k, dtype=bool),
@@ -58,12 +62,12 @@ def score(
     metrics["worst_recall"] = float(recall[tested].min()) if tested.any() else float("nan")
     metrics["accuracy"] = float(right.sum() / n.sum()) if tested.any() else float("nan")
     worst = int(np.nanargmin(recall)) if tested.any() else None
-    return Scores(recall, _ratio(right, predicted), f1, metrics, confusion, worst)
+    return Scores(recall, precision, f1, metrics, confusion, worst)
 
 
 def confusion_matrix(y_true: np.ndarray, y_pred: np.ndarray, n_classes: int) -> np.ndarray:
     """int64 [..., K, K] of labels [N] and predictions [..., N]; true classes are the rows."""
-    each = y_pred.reshape(-1, len(y_true))
+    each = y_pred.reshape(math.prod(y_pred.shape[:-1]), len(y_true))
     cells = (np.arange(len(each))[:, None] * n_classes + y_true) * n_classes + each
     counts = np.bincount(cells.ravel(), minlength=len(each) * n_classes**2)
     return counts.reshape(*y_pred.shape[:-1], n_classes, n_classes)

@@ -76,12 +76,12 @@ def mean_recall(classes: NDArray[np.bool_]) -> Statistic:
 
 
 def precision_of(k: int) -> Statistic:
-    """Precision of class k; undefined in a seed that never predicts it."""
+    """Precision of class k; undefined without test images or in a seed that never predicts it."""
 
     def evaluate(confusion: Floats) -> tuple[Floats, Floats]:
         predicted, correct = confusion[:, :, k].sum(-1), confusion[:, k, k]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            value = correct / predicted
+        defined = (predicted > 0) & (confusion[:, k].sum(-1) > 0)
+        value = np.where(defined, correct / np.maximum(predicted, 1), np.nan)
         slope = np.zeros_like(confusion)
         slope[:, :, k] = -(value / np.maximum(predicted, 1))[:, None]
         slope[:, k, k] += 1 / np.maximum(predicted, 1)
@@ -120,6 +120,7 @@ def paired_differences(
         n_classes: K; labels and predictions are 0 .. K-1.
         confidence: of the interval.
     """
+    assert ours.shape == theirs.shape == (len(ours), len(y_true)), (ours.shape, theirs.shape)
     order = np.argsort(y_true, kind="stable")
     y, ours, theirs = y_true[order], ours[:, order], theirs[:, order]
     tables = [confusion_matrix(y, x, n_classes).astype(np.float64) for x in (ours, theirs)]
@@ -193,7 +194,7 @@ def _within_classes(x: Floats, y: Ints, n: Ints) -> float:
 
     A single image of a class has nothing to be centred on and counts as it is.
     """
-    x = x.reshape(-1, x.shape[-1])
+    x = np.atleast_2d(x)
     cell = (np.arange(len(x))[:, None] * len(n) + y).ravel()
     sums, squares = (
         np.bincount(cell, w.ravel(), minlength=len(x) * len(n)).reshape(-1, len(n))

@@ -17,11 +17,17 @@ from synthaug.evaluation.paired import (
     precision_of,
 )
 
+SHARE = 0.2
+"""Of the images a class lost: what another must have taken for the loss to be called its price."""
+
 
 @dataclass(frozen=True)
 class Price:
-    """A loss of one class in one metric. Of the images of the class, `moved` [K] more than before
-    are called each class, as a mean over seeds; the entry of the class itself is negative."""
+    """A loss of class `k` in one metric.
+
+    `moved` [K] is how many more test images of class k than before are called each class, as a mean
+    over seeds; that of k itself is negative where recall was lost.
+    """
 
     k: int
     metric: Literal["recall", "precision"]
@@ -63,9 +69,10 @@ def find_prices(
 
 def paid_for(k: int, prices: Sequence[Price]) -> tuple[Price, ...]:
     """The prices of class k's recall: its own precision, and the recall of classes it took from."""
-    return tuple(
-        price
-        for price in prices
-        if (price.k == k and price.metric == "precision")
-        or (price.k != k and price.metric == "recall" and price.moved[k] > 0)
-    )
+
+    def paid(price: Price) -> bool:
+        if price.k == k:
+            return price.metric == "precision"
+        return price.metric == "recall" and price.moved[k] > -SHARE * price.moved[price.k]
+
+    return tuple(price for price in prices if paid(price))

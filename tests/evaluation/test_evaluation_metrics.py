@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from imblearn.metrics import geometric_mean_score
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -12,7 +14,13 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from synthaug.evaluation.metrics import rarest_classes, score
+from synthaug.evaluation.metrics import (
+    calibration_error,
+    classwise_calibration_error,
+    confusion_matrix,
+    rarest_classes,
+    score,
+)
 
 
 def scores(y_true, y_pred, k, groups=None, minority=None, rarest=None):
@@ -46,8 +54,15 @@ def test_equal_to_scikit_learn(case):
     assert m["macro_f1"] == pytest.approx(
         f1_score(y_true, y_pred, average="macro", labels=range(k), zero_division=0)
     )
+    assert m["g_mean"] == pytest.approx(geometric_mean_score(y_true, y_pred), abs=1e-12)
+    np.testing.assert_array_equal(
+        s.confusion, sklearn.metrics.confusion_matrix(y_true, y_pred, labels=range(k))
+    )
+    f1 = f1_score(y_true, y_pred, average=None, labels=range(k), zero_division=0)
+    np.testing.assert_allclose(s.f1, f1)
     recall = recall_score(y_true, y_pred, average=None, labels=range(k))
     np.testing.assert_allclose(s.recall, recall)
+    assert m["worst_recall"] == recall.min() == recall[s.worst_class]
     np.testing.assert_allclose(
         s.precision,
         precision_score(y_true, y_pred, average=None, labels=range(k), zero_division=np.nan),
@@ -56,9 +71,14 @@ def test_equal_to_scikit_learn(case):
     np.testing.assert_allclose(m["minority_recall"], expected)
 
 
-def test_class_without_test_images_is_not_a_zero():
+def test_row_101_class_without_test_images_is_not_a_zero():
     s = scores([0, 0, 1, 1], [0, 1, 1, 2], 3)
     np.testing.assert_array_equal(s.recall, [0.5, 0.5, np.nan])
+    np.testing.assert_allclose(s.precision, [1, 1 / 2, np.nan])  # though it was predicted once
+    np.testing.assert_allclose(s.f1, [2 / 3, 1 / 2, np.nan])
+    assert s.metrics["g_mean"] == pytest.approx(0.5)
+    assert s.metrics["worst_recall"] == 0.5
+    assert s.worst_class == 0
     assert s.metrics["balanced_accuracy"] == 0.5  # a mean over two classes
     assert s.metrics["macro_f1"] == pytest.approx((2 / 3 + 1 / 2) / 2)
 
@@ -67,6 +87,7 @@ def test_class_never_predicted_has_no_precision():
     s = scores([0, 1, 2], [0, 0, 0], 3)
     np.testing.assert_allclose(s.precision, [1 / 3, np.nan, np.nan])
     np.testing.assert_array_equal(s.recall, [1, 0, 0])
+    assert s.metrics["g_mean"] == s.metrics["worst_recall"] == 0
     assert s.metrics["macro_f1"] == pytest.approx(0.5 / 3)
 
 
@@ -108,3 +129,75 @@ def test_rarest_classes_are_rarest_and_never_all(counts, n):
     assert chosen.sum() == min(n, len(counts) - 1)
     counts = np.array(counts)
     assert counts[chosen].max() <= counts[~chosen].min()
+
+
+def test_row_101_no_test_images_at_all():
+    none = np.zeros(0, dtype=int)
+    s = scores(none, none, 2)
+    assert np.isnan(list(s.metrics.values())).all()
+    assert s.worst_class is None
+    assert np.isnan(calibration_error(np.zeros((0, 2)), none))
+    assert np.isnan(classwise_calibration_error(np.zeros((0, 2)), none)).all()
+
+
+def test_confusion_matrices_of_several_seeds_at_once():
+    rng = np.random.default_rng(0)
+    y, predicted = rng.integers(0, 4, 50), rng.integers(0, 4, (2, 3, 50))
+    found = confusion_matrix(y, predicted, 5)
+    assert found.shape == (2, 3, 5, 5)
+    assert found.dtype == np.int64
+    for i, j in np.ndindex(2, 3):
+        expected = sklearn.metrics.confusion_matrix(y, predicted[i, j], labels=range(5))
+        np.testing.assert_array_equal(found[i, j], expected)
+
+
+# Calibration ------------------------------------------------------------------------------------
+
+
+def binned(probability, happened, n_bins):
+    """The definition, bin by bin: right-closed bins of equal width."""
+    total = 0.0
+    for b in range(n_bins):
+        inside = (probability > b / n_bins) & (probability <= (b + 1) / n_bins)
+        if inside.any():
+            gap = abs(probability[inside].mean() - happened[inside].mean())
+            total += gap * inside.sum() / len(probability)
+    return total
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(st.integers(0, 10**6), st.integers(1, 80), st.integers(2, 6), st.sampled_from([1, 10, 15]))
+def test_calibration_error_by_its_definition(seed, n, k, n_bins):
+    rng = np.random.default_rng(seed)
+    logits, y = rng.normal(0, 3, (n, k)), rng.integers(0, k, n)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = binned(p.max(1), p.argmax(1) == y, n_bins)
+    assert calibration_error(logits, y, n_bins) == pytest.approx(expected, abs=1e-12)
+    found = classwise_calibration_error(logits, y, n_bins)
+    for c in range(k):
+        if (y == c).any():
+            assert found[c] == pytest.approx(binned(p[:, c], y == c, n_bins), abs=1e-12)
+        else:
+            assert np.isnan(found[c])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_calibration_error_of_extremes(dtype):
+    sure = 1e4 * np.eye(3, dtype=dtype)  # exp overflows
+    assert calibration_error(sure, np.arange(3)) == 0
+    assert calibration_error(sure, (np.arange(3) + 1) % 3) == 1
+    assert classwise_calibration_error(sure, np.arange(3)).tolist() == [0, 0, 0]
+    unsure = np.zeros((30, 3), dtype=dtype)
+    assert calibration_error(unsure, np.repeat(np.arange(3), 10)) == pytest.approx(0)
+    assert calibration_error(unsure, np.zeros(30, dtype=int)) == pytest.approx(2 / 3)
+
+
+def test_calibrated_probabilities_have_a_small_error_and_sharpened_ones_a_large_one():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20_000, 4))
+    gumbel = rng.gumbel(size=logits.shape)  # argmax of logits + Gumbel noise is a draw from softmax
+    y = (logits + gumbel).argmax(1)
+    assert calibration_error(logits, y) < 0.015
+    assert calibration_error(3 * logits, y) > 0.1
+    assert classwise_calibration_error(logits, y).max() < 0.015
+    assert classwise_calibration_error(3 * logits, y).min() > 0.03
