@@ -28,6 +28,7 @@ from synthaug.stages.selecting import (
     copies_notice,
     manifest_scores,
     rejected,
+    selector_notice,
     shortfall_notice,
     write_table,
 )
@@ -213,7 +214,8 @@ class _Session:
 
     def _notices(self, drawn: dict[int, ClassSamples]) -> list[str]:
         """What the user should know of classes that got too few images, or many copies."""
-        notices = []
+        chooser = self.candidates.chooser
+        notices = [selector_notice(chooser.selector.facts)] if chooser and drawn else []
         for k, samples in drawn.items():
             name, n_kept, n = self.plan.class_names[k], len(samples.kept), len(samples.seeds)
             counts = rejected(samples.reasons)

@@ -28,6 +28,8 @@ MANIFEST_SCORES = (
     "pixel_ratio_class", "feature_ratio_class",
 )  # fmt: skip
 
+LEARNED = 0.8
+"""Share of its train images that a classifier has to know to be worth asking."""
 Columns = dict[str, np.ndarray]
 
 
@@ -112,6 +114,16 @@ def rejected(reasons: np.ndarray) -> dict[str, int]:
     """How many images were refused for each reason. Having enough of them is none."""
     counts = {name: int((reasons == name).sum()) for name in ALL_REASONS if name != FULL}
     return {name: n for name, n in counts.items() if n}
+
+
+def selector_notice(facts: dict[str, Any]) -> str:
+    """That the classifier which selects has not learned its own train images; else empty."""
+    if facts["train_accuracy"] >= LEARNED:
+        return ""
+    return (
+        f"the classifier that selects knows {facts['train_accuracy']:.0%} of its own train images "
+        f"and may refuse good ones; raise selection.steps, now {facts['steps']}"
+    )
 
 
 def copies_notice(name: str, mode: str, strength: float, counts: dict[str, int], n: int) -> str:
