@@ -17,6 +17,17 @@ from synthaug.report.tables import (
 )
 from synthaug.report.words import describe_verdict
 
+BRIEF_REASONS = {
+    "not finite": "broken",
+    "one flat colour": "flat",
+    "copy of a train image": "copy",
+    "duplicate of another candidate": "repeat",
+    "outside the class window": "window",
+    "another class is likelier": "class",
+    "low density": "sparse",
+    "high entropy": "unsure",
+}
+
 
 def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
     """The plan of a fit, before anything is trained."""
@@ -122,14 +133,35 @@ def print_generate(terminal: Terminal, result: dict[str, Any]) -> None:
         terminal.payload(
             f"{mode}, from {start} at noise strength {result['strength']:g}: {', '.join(names)}"
         )
-    for reason, n in result["rejected"].items():
-        terminal.warn(f"{n} images rejected and drawn again: {reason}")
-    for name, n in result["shortfall"].items():
-        terminal.warn(f"class {name!r} is {n} images short of its target")
+    if result["rejected"]:
+        terminal.table(_rejections(result))
+        terminal.payload("")
+    for notice in result["notices"]:
+        terminal.warn(notice)
     terminal.payload(f"balanced folder to train on: {result['balanced']}")
     terminal.payload(f"provenance of every file: {result['manifest']}")
     if result["n_classes"] > 1:
         terminal.say("next: synthaug evaluate")
+
+
+def _rejections(result: dict[str, Any]) -> Table:
+    """How many candidates of each class were drawn, kept and rejected for each reason."""
+    reasons = result["rejected"]
+    columns = (
+        Column("class", numeric=False), Column("candidates", brief="drawn"), Column("kept"),
+        *(Column(reason, brief=BRIEF_REASONS.get(reason, reason)) for reason in reasons),
+    )  # fmt: skip
+    rows = tuple(
+        Row(tuple(Cell(str(value)) for value in (
+            name, n, result["counts"][name],
+            *(result["rejected_by_class"][name].get(reason, 0) for reason in reasons),
+        )))
+        for name, n in result["candidates"].items()
+    )  # fmt: skip
+    caption = "Rejected: " + ", ".join(
+        f"{BRIEF_REASONS.get(reason, reason)}: {reason}" for reason in reasons
+    )
+    return Table("Selection", columns, rows, f"{caption}. Others were not needed.")
 
 
 def print_picture(terminal: Terminal, result: dict[str, Any]) -> None:

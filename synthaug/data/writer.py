@@ -60,6 +60,7 @@ class Provenance:
         sources: paths of those train images relative to their dataset.
         lam: weight of the second of two, "lambda" in the record.
         eta: noise of DDIM; None where there is none.
+        scores: what selection found, by name; see the columns of selection.parquet.
     """
 
     source: str
@@ -79,6 +80,7 @@ class Provenance:
     sources: tuple[str, ...] | None = None
     lam: float | None = None
     eta: float | None = None
+    scores: Mapping[str, float] | None = None
 
     def to_record(self) -> dict[str, Any]:
         """The fields that are set, ready for JSON."""

@@ -1,4 +1,7 @@
-"""The downstream classifier: a small residual network for images of 8 to 64 pixels."""
+"""The downstream classifier: a small residual network for images of 8 to 64 pixels.
+
+And beside it the one that selects synthetic images, which is kept as unlike it as is easily done.
+"""
 
 import itertools
 
@@ -53,6 +56,42 @@ class SmallResNet(nn.Module):
         features: Tensor = self.blocks(self.stem(x)).mean(dim=(2, 3))
         logits: Tensor = self.head(features)
         return logits
+
+
+class PlainConvNet(nn.Module):
+    """Images [B, C, H, W] in [-1, 1] to logits [B, K], without shortcuts.
+
+    Pairs of a 3x3 convolution and a maximum over 2x2 pixels, down to a side of four, then a hidden
+    layer of 64 units after ReLU, which are the features that images are compared by. They are seen
+    with their place, in quarters of the image, where `SmallResNet` averages over all of it.
+    """
+
+    def __init__(self, channels: int, n_classes: int, image_size: int, width: int = 24) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        c_in, c_out, side = channels, width, image_size
+        while side > 4 or not layers:
+            # From 32 pixels on the first one strides: most of the time would go there.
+            stride = 2 if side >= 32 and not layers else 1
+            layers += [nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out)]
+            layers += [nn.ReLU(), nn.MaxPool2d(2)]
+            side = -(-side // stride) // 2
+            c_in, c_out = c_out, min(2 * c_out, 96)
+        layers += [nn.Conv2d(c_in, c_out, 3, 1, 1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.hidden = nn.Linear(4 * c_out, 64)
+        self.head = nn.Linear(64, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.hidden(self.layers(x)).relu())
+        return logits
+
+
+def build_selector(channels: int, n_classes: int, image_size: int, *, seed: int) -> PlainConvNet:
+    """The network that selects, whose initial weights are a function of `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PlainConvNet(channels, n_classes, image_size)
 
 
 BUILT_IN = "small-resnet"

@@ -22,6 +22,8 @@ from synthaug.stages.sizing import DEFAULT_LIMIT, parse_duration
 from synthaug.stages.verdict import ArmRuns
 
 FOLDS = "folds"
+SUMS = ("counts", "candidates", "shortfall", "rejected")
+"""Of what `generate` tells, the numbers that add up over the folds."""
 Outcome = dict[str, Any]
 
 
@@ -115,18 +117,27 @@ def generate_folds(
         progress.say(f"fold {fold + 1} of {len(runs)}")
         made.append(generate(own))
     n = sum(m["n"] for m in made)
-    seconds = sum(m["n"] / m["images_per_second"] for m in made if m["n"])
+    drawn = [sum(m["candidates"].values()) for m in made]
+    seconds = sum(d / m["images_per_second"] for d, m in zip(drawn, made, strict=True) if d)
     summary = {
         **made[0],
         "run": str(run.path),
         "folds": len(runs),
         "n": n,
-        **{key: _added(m[key] for m in made) for key in ("counts", "shortfall", "rejected")},
+        **{key: _added(m[key] for m in made) for key in SUMS},
+        "rejected_by_class": {
+            name: _added(m["rejected_by_class"].get(name, {}) for m in made)
+            for name in made[0]["counts"]
+            if any(name in m["rejected_by_class"] for m in made)
+        },
+        "notices": [
+            f"fold {fold + 1}: {notice}" for fold, m in enumerate(made) for notice in m["notices"]
+        ],
         "balanced": str(run / FOLDS / "*" / "balanced"),
         "synthetic": str(run / FOLDS / "*" / "synthetic"),
         "manifest": str(run / FOLDS / "*" / "synthaug_manifest.jsonl"),
         "seconds": round(seconds, 1),
-        "images_per_second": round(n / seconds, 1) if seconds else None,
+        "images_per_second": round(sum(drawn) / seconds, 1) if seconds else None,
     }
     run.write_json("plan.json", runs[0].read_json("plan.json"))
     run.write_json("generate.json", summary)

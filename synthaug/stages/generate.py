@@ -22,6 +22,16 @@ from synthaug.stages.folds import generate_folds, is_folded
 from synthaug.stages.networks import Networks
 from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.run_dir import RunDir, open_run, read_recipe, utc_now
+from synthaug.stages.selecting import (
+    TABLE,
+    Chooser,
+    copies_notice,
+    manifest_scores,
+    rejected,
+    selector_notice,
+    shortfall_notice,
+    write_table,
+)
 from synthaug.stages.signals import stop_flag
 
 
@@ -70,7 +80,10 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> dict
         for warning in plan.warnings:
             progress.warn(warning)
         networks = Networks(run, dataset, device, progress)
-        candidates = Candidates(run, dataset, sampling, recipe.seed, stop)
+        chooser = None
+        if recipe.selection.enabled:
+            chooser = Chooser(run, dataset, recipe, device, progress, stop)
+        candidates = Candidates(run, dataset, sampling, recipe.seed, stop, chooser)
         return _Session(run, dataset, plan, sampling, networks, candidates, progress).generate()
 
 
@@ -97,10 +110,14 @@ class _Session:
             if modes[k] != self.plan.mode[k]:
                 self.progress.warn(f"class {names[k]!r} is {self.plan.mode_reason[k]}")
         drawn: dict[int, ClassSamples] = {}
-        with self.progress.task("sampling", self.plan.total_new, "images") as task:
+        self.candidates.total = sum(self.candidates.first_draw(n_new[k]) for k in checkpoints)
+        chooser = self.candidates.chooser
+        if chooser and checkpoints:
+            _ = chooser.selector  # it has a progress bar of its own
+        with self.progress.task("sampling", self.candidates.total, "images") as task:
             for k, (checkpoint, _) in checkpoints.items():
                 drawn[k] = self.candidates.of_class(k, n_new[k], modes[k], checkpoint, task)
-        synthetic_labels = np.repeat(list(drawn), [len(s.seeds) for s in drawn.values()])
+        synthetic_labels = np.repeat(list(drawn), [len(s.kept) for s in drawn.values()])
         provenance = []
         for k, samples in drawn.items():
             checkpoint, denoiser = checkpoints[k]
@@ -118,7 +135,8 @@ class _Session:
             provenance += self._origins(k, samples, common)
         real_images, real_labels = self.dataset.train
         shape = (0, *real_images.shape[1:])
-        images = np.concatenate([np.empty(shape, np.uint8), *(s.images for s in drawn.values())])
+        kept = [samples.images[samples.kept] for samples in drawn.values()]
+        images = np.concatenate([np.empty(shape, np.uint8), *kept])
         paths = [self.dataset.paths[i] for i in self.dataset.splits.train]
         n_files = len(paths) + 2 * len(images)
         with self.progress.task("writing", n_files, "files") as task:
@@ -126,9 +144,18 @@ class _Session:
                 self.run.path, names, real_images, real_labels, paths,
                 images, synthetic_labels.astype(np.int64), provenance, advance=task.advance,
             )  # fmt: skip
+        if chooser:
+            write_table(
+                self.run,
+                self.dataset,
+                {k: (s.seeds, s.reasons, s.columns) for k, s in drawn.items()},
+            )
+        else:
+            (self.run / TABLE).unlink(missing_ok=True)  # of an earlier generate
         counts = np.bincount(synthetic_labels.astype(np.int64), minlength=len(names))
         seconds = sum(s.seconds for s in drawn.values())
-        rejected = _summed(s.rejected for s in drawn.values())
+        n_drawn = sum(len(s.seeds) for s in drawn.values())
+        by_class = {names[k]: rejected(s.reasons) for k, s in drawn.items()}
         summary = {
             "created": utc_now(),
             "run": str(self.run.path),
@@ -143,7 +170,11 @@ class _Session:
             "shortfall": {
                 names[k]: int(n_new[k] - counts[k]) for k in drawn if counts[k] < n_new[k]
             },
-            "rejected": rejected,
+            "candidates": {names[k]: len(s.seeds) for k, s in drawn.items()},
+            "rejected": _summed(by_class.values()),
+            "rejected_by_class": by_class,
+            "notices": self._notices(drawn),
+            **({"selector": chooser.selector.facts} if chooser and drawn else {}),
             "denoisers": {names[k]: kind for k, (_, kind) in checkpoints.items()},
             "checkpoints": {names[k]: c.sha256 for k, (c, _) in checkpoints.items()},
             "sampler": self.sampling.sampler,
@@ -161,22 +192,38 @@ class _Session:
             },
             **({} if self._eta is None else {"eta": self._eta}),
             "seconds": round(seconds, 1),
-            "images_per_second": round(counts.sum() / seconds, 1) if seconds else None,
+            "images_per_second": round(n_drawn / seconds, 1) if seconds else None,
         }
         self.run.write_json("generate.json", summary)
         return summary
 
     def _origins(self, k: int, samples: ClassSamples, common: Provenance) -> list[Provenance]:
         """The provenance of every image of class k: what they have in common, seed and sources."""
-        sources = SourceImages.of(self.dataset, k, self.plan.mode_in_use[k], samples.seeds)
+        kept = samples.kept
+        seeds = samples.seeds[kept]
+        sources = SourceImages.of(self.dataset, k, self.plan.mode_in_use[k], seeds)
         origins = []
-        for i, seed in enumerate(samples.seeds):
-            origin = replace(common, seed=int(seed))
+        for i, seed in enumerate(seeds):
+            scores = manifest_scores(samples.columns, kept[i])
+            origin = replace(common, seed=int(seed), scores=scores)
             if sources is not None:
                 paths, lam = sources.origin(self.dataset, i)
                 origin = replace(origin, strength=self.sampling.strength, sources=paths, lam=lam)
             origins.append(origin)
         return origins
+
+    def _notices(self, drawn: dict[int, ClassSamples]) -> list[str]:
+        """What the user should know of classes that got too few images, or many copies."""
+        chooser = self.candidates.chooser
+        notices = [selector_notice(chooser.selector.facts)] if chooser and drawn else []
+        for k, samples in drawn.items():
+            name, n_kept, n = self.plan.class_names[k], len(samples.kept), len(samples.seeds)
+            counts = rejected(samples.reasons)
+            if n_kept < self.plan.n_new[k]:
+                notices.append(shortfall_notice(name, n_kept, self.plan.n_new[k], counts, n))
+            mode = self.plan.mode_in_use[k]
+            notices.append(copies_notice(name, mode, self.sampling.strength, counts, n))
+        return [notice for notice in notices if notice]
 
     @property
     def _eta(self) -> float | None:
@@ -185,8 +232,8 @@ class _Session:
 
 
 def _mean_nfe(drawn: Iterable[ClassSamples]) -> float | None:
-    """Network evaluations of an image, averaged over all of them; a whole number where it is."""
-    evaluations = [(s.nfe * len(s.seeds), len(s.seeds)) for s in drawn]
+    """Network evaluations of an image, averaged over those kept; a whole number where it is."""
+    evaluations = [(s.nfe * len(s.kept), len(s.kept)) for s in drawn]
     total, n = (sum(column) for column in zip(*evaluations, strict=True)) if evaluations else (0, 0)
     if not n:
         return None

@@ -1,5 +1,6 @@
 """The plan of a fit: every number a person wants to see before the machine is busy."""
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -199,11 +200,14 @@ def _expected_evaluation(dataset: Dataset, recipe: Recipe, device: torch.device)
 
 
 def _expected_evaluations(balance: BalancePlan, recipe: Recipe) -> int:
-    """Network evaluations of `generate`: the partial modes need fewer of them for an image.
+    """Network evaluations of `generate` without redraws.
+
+    The partial modes need fewer of them for an image, and selection draws more than are kept.
 
     Raises `UsageError` for a strength that leaves such a class no sampling step.
     """
     sampling, T = recipe.sampling, recipe.diffusion.T
+    over_generate = recipe.selection.over_generate if recipe.selection.enabled else 1.0
     timesteps = spaced_timesteps(T, sampling.steps)
     total = 0
     for n_new, mode in zip(balance.n_new, balance.mode_in_use, strict=True):
@@ -211,7 +215,8 @@ def _expected_evaluations(balance: BalancePlan, recipe: Recipe) -> int:
             left = timesteps
             if mode != "sample":
                 left = partial_timesteps(timesteps, sampling.strength, T)
-            total += n_new * evaluations(sampling.sampler, len(left), sampling.cfg_scale)
+            drawn = math.ceil(n_new * over_generate)
+            total += drawn * evaluations(sampling.sampler, len(left), sampling.cfg_scale)
     return total
 
 

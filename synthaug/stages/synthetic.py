@@ -7,6 +7,7 @@ from PIL import Image, UnidentifiedImageError
 
 from synthaug.data.swap import MANIFEST, finish
 from synthaug.errors import DataError, UsageError
+from synthaug.stages.candidates import read_class
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.run_dir import RunDir
 
@@ -40,3 +41,33 @@ def read_synthetic(run: RunDir, dataset: Dataset) -> tuple[np.ndarray, np.ndarra
             labels.append(number[record["class_name"]])
     empty = np.empty((0, *dataset.pixels.shape[1:]), np.uint8)
     return np.stack(images) if images else empty, np.array(labels, dtype=np.int64)
+
+
+def read_unfiltered(run: RunDir, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """What `generate` would have written without selection, as `read_synthetic` returns it.
+
+    Of each class the first candidates that are no broken images, as many as its plan asked for.
+    Raises `UsageError` before `generate` and `DataError` if its candidates are gone.
+    """
+    if not run.has("generate.json"):
+        raise UsageError(
+            f"run {run.path} has no synthetic images",
+            remedy="run `synthaug generate --balance` first",
+        )
+    made = run.read_json("generate.json")
+    images = [np.empty((0, *dataset.pixels.shape[1:]), np.uint8)]
+    labels = [np.empty(0, np.int64)]
+    for k, name in enumerate(dataset.class_names):
+        wanted = made["counts"].get(name, 0) + made["shortfall"].get(name, 0)
+        if not wanted:
+            continue
+        kept = read_class(run, dataset, k)
+        if kept is None:
+            raise DataError(
+                f"{run / 'candidates'} lacks the candidates of class {name!r}",
+                remedy="run `synthaug generate` again",
+            )
+        first = kept[1].unfiltered[:wanted]
+        images.append(kept[1].images[first])
+        labels.append(np.full(len(first), k, dtype=np.int64))
+    return np.concatenate(images), np.concatenate(labels)

@@ -13,6 +13,7 @@ from synthaug.recipe import load_recipe
 from synthaug.stages import fit as fit_stage
 from synthaug.stages import sizing
 from synthaug.stages.evaluate import EvaluateRequest, evaluate
+from synthaug.stages.features import Selector
 from synthaug.stages.fit import FitRequest, fit
 from synthaug.stages.generate import GenerateRequest, generate
 
@@ -60,6 +61,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
         return encode(start, *args)
 
     monkeypatch.setattr(PartialStart, "encode", encoded)
+    monkeypatch.setattr(Selector, "look", spy.around("selector", Selector.look))
     for name, side in list(DATA_SIDES.items()):
 
         def noted(material, side=side):
@@ -103,7 +105,9 @@ def test_a_test_image_reaches_nothing_that_learns(
     arms = ",".join(sorted(set(DATA_SIDES) - {"synthaug-unfiltered"}))  # there is no such image
     evaluate(EvaluateRequest(run=run, arms=arms, seeds=1, oracle=extra, device="cpu"))
 
-    assert set(spy.seen) == {"denoiser", "judged", "watched", "source", "classifier"}
+    assert set(spy.seen) == {
+        "denoiser", "judged", "watched", "source", "classifier", "selector"
+    }  # fmt: skip
     for where, arrays in spy.seen.items():
         assert arrays, where
         assert not any(has_constant(images) for images in arrays), where
@@ -138,7 +142,7 @@ def test_the_spy_sees_a_train_image(
     fit(FitRequest(root, load_recipe("smoke"), run=run, device="cpu"))
     generate(GenerateRequest(run=run, balance="60", mode="variation", device="cpu"))
     evaluate(EvaluateRequest(run=run, arms="real", seeds=1, device="cpu"))
-    for where in ("denoiser", "source", "classifier"):
+    for where in ("denoiser", "source", "classifier", "selector"):
         assert any(has_constant(images) for images in spy.seen[where])
 
 
