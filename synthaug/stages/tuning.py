@@ -1,8 +1,7 @@
 """The tuned arms: trials are judged by cross-validation of the train images, then one is chosen.
 
 No test image takes part. The chosen trial is then an arm like any other: it is trained on all train
-images and tested once. What keeps
-synthetic images from being flattered is told in `tuning_folds`.
+images and tested once. What keeps synthetic images from being flattered is told in `tuning_folds`.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ from synthaug.stages.run_dir import RunDir
 from synthaug.stages.signals import StopFlag
 from synthaug.stages.tuning_folds import (
     FOLDS,
-    nearest_of_class,
+    find_originals,
     of_folds,
     read_sources,
     validation_folds,
@@ -110,9 +109,7 @@ def tune(
     labels = material.real[1]
     assert material.synthetic is not None and len(labels) == len(dataset.splits.train)
     fold = validation_folds(dataset, seed=material.seed)
-    nearest = nearest_of_class(material)
-    sources = read_sources(run, dataset)
-    kept = ~of_folds(fold, nearest, sources)
+    kept = ~of_folds(fold, find_originals(material, fold), read_sources(run, dataset))
     workbench = TuningBench(material, fold, kept, bench.options, bench.device)
     validated = np.flatnonzero(fold >= 0)
     if not len(validated):
@@ -149,7 +146,7 @@ def tune(
         "classes_not_validated": [
             name for k, name in enumerate(dataset.class_names) if not (labels[validated] == k).any()
         ],
-        "n_synthetic": len(nearest),
+        "n_synthetic": kept.shape[1],
         "n_synthetic_by_fold": kept.sum(axis=1).tolist(),
         "sides": {
             side: _described(choice, trainings.seconds(outcomes[side]))

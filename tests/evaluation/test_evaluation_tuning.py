@@ -1,6 +1,7 @@
 """Tuning: what is tried, and what is chosen from what validation told."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -62,10 +63,7 @@ def test_names_and_words_tell_trials_apart():
 
 
 def test_rounds_keep_fewer_trials_and_give_them_more_seeds():
-    assert all(
-        more[0] < less[0] and more[1] > less[1]
-        for less, more in zip(ROUNDS, ROUNDS[1:], strict=False)
-    )
+    assert all(more[0] < less[0] and more[1] > less[1] for less, more in pairwise(ROUNDS))
 
 
 # What a trial trains on ---------------------------------------------------------------------------
