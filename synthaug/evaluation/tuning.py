@@ -187,8 +187,8 @@ def choose(outcomes: Mapping[Trial, np.ndarray], labels: np.ndarray, rare: np.nd
     if chosen != best:
         behind, error = leads[chosen]
         reason = (
-            f"{behind:.3f} behind the best ({best.words}), within one standard error "
-            f"({error:.3f}), with less synthetic data"
+            f"{behind:.3f} behind the best, within one standard error ({error:.3f}), with less "
+            "synthetic data"
         )
     return Choice(chosen, best, reason, table)
 

@@ -215,16 +215,12 @@ class _Trainings:
 
 def sentence(choices: Mapping[str, Choice]) -> str:
     """What was chosen, in words."""
-    ours, opponent = choices[OURS].chosen, choices[OPPONENT].chosen
-    said = f"with {ours.words}" if ours.share else f"that it is best {_without(ours)}"
+    ours, opponent = choices[OURS], choices[OPPONENT]
     return (
-        f"Tuning, {len(TRIALS[OURS])} trials a side on images held out of train, chose for "
-        f"synthaug {said} ({choices[OURS].reason}), and against it {opponent.words}."
+        f"Tuning tried {len(ours.table)} configurations a side on images held out of train. For "
+        f"synthaug it chose {ours.chosen.words}: {ours.reason}. "
+        f"Its opponent got {opponent.chosen.words}."
     )
-
-
-def _without(trial: Trial) -> str:
-    return f"without synthetic images: {trial.words.partition(', ')[2]}"
 
 
 def _described(choice: Choice, seconds: float) -> dict[str, Any]:
@@ -232,6 +228,7 @@ def _described(choice: Choice, seconds: float) -> dict[str, Any]:
         "chosen": asdict(choice.chosen),
         "words": choice.chosen.words,
         "reason": choice.reason,
+        "best": choice.best.words,
         "seconds": round(seconds, 1),
         "trials": [_row(scored, choice) for scored in choice.table],
     }

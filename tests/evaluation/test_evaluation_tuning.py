@@ -221,7 +221,7 @@ def test_within_one_standard_error_the_least_synthetic_data_wins():
     far[0, LABELS == 3] = False
     choice = choose({more: right, little: missed, none: far}, LABELS, RARE)
     assert (choice.best, choice.chosen) == (more, little)
-    assert "within one standard error" in choice.reason and more.words in choice.reason
+    assert "within one standard error" in choice.reason
     behind, error = lead(right, missed, LABELS)
     assert [(s.behind, s.standard_error) for s in choice.table if s.trial == little] == [
         (behind, error)
