@@ -9,17 +9,25 @@ import difflib
 from dataclasses import dataclass
 
 from synthaug.errors import UsageError
-from synthaug.evaluation.sides import DATA_SIDES, Material, TrainingSet
+from synthaug.evaluation.sides import (
+    DATA_SIDES,
+    TUNED_SIDES,
+    Material,
+    TrainingSet,
+    training_set,
+)
 
 __all__ = [
     "DATA_SIDES",
     "DEFAULT_ARMS",
     "LOSS_SIDES",
+    "TUNED_ARMS",
     "USUAL_LOSSES",
     "Arm",
     "Material",
     "TrainingSet",
     "parse_arms",
+    "training_set",
 ]
 
 
@@ -43,6 +51,10 @@ class Arm:
         return self.data == "oracle"
 
     @property
+    def tuned(self) -> bool:
+        return self.data in TUNED_SIDES
+
+    @property
     def control(self) -> bool:
         return self.data in ("copy-control", "noise-control")
 
@@ -55,6 +67,9 @@ DEFAULT_ARMS = tuple(
     for data in ("real", "real+oversample", "copy-control", "synthaug")
     for loss in USUAL_LOSSES
 )
+TUNED_ARMS = tuple(Arm(data, "la") for data in TUNED_SIDES)
+"""Never one without the other: a tuned arm against untuned ones would not be fair. Their strength
+of logit adjustment is tuned too, with 0 for cross-entropy."""
 ALL_LOSSES_FOR = ("real", "synthaug")
 """In `all`, the data sides that get every loss: synthetic images on top of each, and without."""
 EXTRA = {
@@ -71,7 +86,8 @@ def parse_arms(text: str, *, oracle: bool, unfiltered: bool = False) -> tuple[Ar
     """Arms from `default`, `all`, or a comma-separated list of `data` and `data/loss` names.
 
     `data` alone means its usual losses; any data side may be named with any loss. `all` is every
-    data side with its usual losses, and every loss on real images alone and on synthaug's.
+    data side with its usual losses, every loss on real images alone and on synthaug's, and the
+    tuned arms. These come both if one is named, and only with the loss that they tune.
     `oracle` adds the oracle arm, and allows it to be named; `unfiltered` allows the arm of the
     images before selection. Raises `UsageError` for an unknown arm, naming the nearest known one,
     and for one whose images are not there.
@@ -89,6 +105,14 @@ def parse_arms(text: str, *, oracle: bool, unfiltered: bool = False) -> tuple[Ar
                 for side in available
                 for loss in (LOSS_SIDES if side in ALL_LOSSES_FOR else USUAL_LOSSES)
             ]
+            chosen += TUNED_ARMS
+        elif data in TUNED_SIDES and loss in ("", "la") and word in (data, f"{data}/la"):
+            chosen += TUNED_ARMS
+        elif data in TUNED_SIDES and loss in LOSS_SIDES:
+            raise UsageError(
+                f"arm {word!r}: the loss of a tuned arm is tuned as well",
+                remedy=f"name it alone: {data}",
+            )
         elif data not in DATA_SIDES or (slash and loss not in LOSS_SIDES):
             raise _unknown(word, available)
         elif data not in available:
@@ -103,9 +127,10 @@ def parse_arms(text: str, *, oracle: bool, unfiltered: bool = False) -> tuple[Ar
 
 def _unknown(word: str, available: list[str]) -> UsageError:
     known = ["default", "all", *available, *(f"{d}/{s}" for d in available for s in LOSS_SIDES)]
+    known += TUNED_SIDES
     close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
     return UsageError(
         f"unknown arm {word!r}" + (f" (did you mean {close[0]!r}?)" if close else ""),
-        expected=f"default, all, or DATA or DATA/LOSS with DATA one of {', '.join(available)} and "
-        f"LOSS one of {', '.join(LOSS_SIDES)}",
+        expected=f"default, all, {', '.join(TUNED_SIDES)}, or DATA or DATA/LOSS with DATA one of "
+        f"{', '.join(available)} and LOSS one of {', '.join(LOSS_SIDES)}",
     )

@@ -9,18 +9,21 @@ They draw in one of five ways:
 - classes alike, the balanced mix as it is: synthaug-weighted;
 - classes alike, real images and further ones: oracle.
 
+The `TUNED_SIDES` draw as the trial says that was chosen for them (see `tuning`).
+
 With one seed the k-th draw of a step uses the same random number in every arm (`training.Draws`).
 So all sides that draw classes alike draw the same classes; those of the first way draw the very
 same images, and copy-control, noise-control and synthaug the same real images and, in the place of
 a synthetic one, its stand-in.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from synthaug.evaluation.smote import smote
+from synthaug.evaluation.tuning import TRIALS, Trial
 
 NOISE = 0.2
 """Standard deviation of the noise control's noise, in standard deviations of the train pixels."""
@@ -48,6 +51,8 @@ class TrainingSet:
     smote_features: np.ndarray | None = None
     """int64 [K]: what SMOTE adds to the features of the images, on which the last layer alone is
     trained in the last part of the steps."""
+    tau: float | None = None
+    """Takes the place of `ClassifierOptions.tau`."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class Material:
     seed: int = 0
     unfiltered: Labelled | None = None
     n_new: np.ndarray | None = None
+    tuned: Mapping[str, Trial] | None = None
+    """What was chosen for the tuned sides, by their name."""
 
     def planned(self) -> np.ndarray:
         """Images that the plan adds to each class, int64 [K]."""
@@ -208,6 +215,33 @@ def with_real_ending(material: Material) -> TrainingSet:
     return replace(data, last_weights=ending)
 
 
+# Tuned sides --------------------------------------------------------------------------------------
+
+
+def with_trial(material: Material, trial: Trial) -> TrainingSet:
+    """What a trial of tuning trains on; without synthetic images if its share is 0.
+
+    Of a class with more synthetic images than the trial takes, the first are taken.
+    """
+    images, labels = material.real
+    added = images[:0], labels[:0]
+    if trial.share:
+        added = _needed(material.synthetic, "synthaug-tuned", "synthetic images")
+        if trial.amount == "double":
+            added = _first_of_each_class(added, np.bincount(labels, minlength=material.n_classes))
+    data = mixed(material.real, added, trial.share, power=trial.power)
+    return replace(data, tau=trial.tau)
+
+
+def _first_of_each_class(part: Labelled, most: np.ndarray) -> Labelled:
+    """At most `most` int [K] images of each class, the first ones, in their order."""
+    images, labels = part
+    taken = np.zeros(len(labels), dtype=bool)
+    for k in np.unique(labels):
+        taken[np.flatnonzero(labels == k)[: most[k]]] = True
+    return images[taken], labels[taken]
+
+
 # Draws --------------------------------------------------------------------------------------------
 
 
@@ -218,20 +252,27 @@ def class_balanced(labels: np.ndarray) -> np.ndarray:
 
 
 def mixed(
-    real: Labelled, added: Labelled, share: float, *, m: np.ndarray | None = None
+    real: Labelled,
+    added: Labelled,
+    share: float,
+    *,
+    m: np.ndarray | None = None,
+    power: float = 1.0,
 ) -> TrainingSet:
     """Real and added images, classes equally likely; `share` of the balanced set's mix within one.
 
     A class with n real and m added images draws added ones with probability share * m / (n + m):
     share 0 is oversampling of the real images, share 1 draws all n + m alike, and a class that
     needed few images is little changed by them. `m` int [K] may say other numbers than are there.
+    `power` below 1 draws classes in proportion to n^(1 - power) instead: 0 as they are.
     """
     n_classes = int(max(real[1].max(), added[1].max(initial=0))) + 1
     n = np.bincount(real[1], minlength=n_classes)
     there = np.bincount(added[1], minlength=n_classes)
     m = there if m is None else np.where(there > 0, m[:n_classes], 0)
     p_added = share * m / np.maximum(n + m, 1)
-    per_class = 1.0 / np.count_nonzero(n)
+    per_class = np.where(n > 0, np.maximum(n, 1.0) ** (1 - power), 0.0)
+    per_class /= per_class.sum()
     w_real = (per_class * (1 - p_added) / np.maximum(n, 1))[real[1]]
     w_added = (per_class * p_added / np.maximum(there, 1))[added[1]]
     return TrainingSet(
@@ -263,3 +304,16 @@ DATA_SIDES: dict[str, Callable[[Material], TrainingSet]] = {
     "synthaug-finetune": with_real_ending,
     "oracle": with_extra_real,
 }
+TUNED_SIDES = tuple(TRIALS)
+
+
+def training_set(side: str, material: Material) -> TrainingSet:
+    """What a side of `DATA_SIDES` or `TUNED_SIDES` trains on.
+
+    Raises `ValueError` for a side that the material lacks something for.
+    """
+    if side not in TUNED_SIDES:
+        return DATA_SIDES[side](material)
+    if material.tuned is None:
+        raise ValueError(f"the {side} arm needs a choice")
+    return with_trial(material, material.tuned[side])

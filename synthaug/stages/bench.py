@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
+from typing import Any, Protocol, TypeVar
 
 import loky
 import numpy as np
@@ -20,7 +21,7 @@ from loky.process_executor import TerminatedWorkerError
 from torch import nn
 
 from synthaug.errors import ResourceError
-from synthaug.evaluation.arms import DATA_SIDES, Arm, Material
+from synthaug.evaluation.arms import Arm, Material, training_set
 from synthaug.evaluation.classifiers import build_classifier
 from synthaug.evaluation.heads import last_linear, penultimate
 from synthaug.evaluation.training import ClassifierOptions, predict_logits, train_classifier
@@ -34,6 +35,17 @@ FEATURES_IN_ALL = 2000
 
 Job = tuple[Arm, int]
 """An arm and a seed."""
+AnyJob = TypeVar("AnyJob", bound=tuple[Any, int])
+
+
+class Trainer(Protocol):
+    """Trains the classifier of a job, what it is and its seed; a worker process gets a copy."""
+
+    @property
+    def device(self) -> str: ...
+
+    def train(self, what: Any, seed: int, /, stop: StopFlag | None = None) -> dict[str, np.ndarray]:
+        """Arrays to keep of one classifier."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +85,15 @@ class Bench:
             if stop is not None:
                 stop.check(KEPT)
 
+        data = training_set(arm.data, self.material)
+        options = self.options if data.tau is None else replace(self.options, tau=data.tau)
         started = time.perf_counter()
         train_classifier(
             classifier,
-            DATA_SIDES[arm.data](self.material),
+            data,
             loss=arm.loss,
             counts=np.bincount(labels, minlength=n_classes),
-            options=self.options,
+            options=options,
             seed=seed,
             device=device,
             on_step=on_step,
@@ -135,15 +149,15 @@ def n_workers(device: torch.device) -> int:
 
 
 def train_all(
-    bench: Bench, jobs: Sequence[Job], stop: StopFlag
-) -> Iterator[tuple[Job, dict[str, np.ndarray]]]:
-    """Yield (job, what `Bench.train` returns) in the order they finish.
+    bench: Trainer, jobs: Sequence[AnyJob], stop: StopFlag
+) -> Iterator[tuple[AnyJob, dict[str, np.ndarray]]]:
+    """Yield (job, what `bench.train` returns) in the order they finish.
 
     Raises `InterruptedRun` on a stop signal and `ResourceError` when a worker process dies.
     """
     if torch.device(bench.device).type != "cpu":
-        for arm, seed in jobs:
-            yield (arm, seed), bench.train(arm, seed, stop)
+        for job in jobs:
+            yield job, bench.train(job[0], job[1], stop)
         return
     workers = max(min(n_workers(torch.device("cpu")), len(jobs)), 1)
     pool = ProcessPoolExecutor(
@@ -154,7 +168,7 @@ def train_all(
     )
     try:
         with _hidden_from_ctrl_c():
-            pending = {pool.submit(_train_in_worker, arm, seed): (arm, seed) for arm, seed in jobs}
+            pending = {pool.submit(_train_in_worker, *job): job for job in jobs}
         while pending:
             done, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
@@ -184,10 +198,10 @@ def _hidden_from_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_bench: Bench | None = None
+_bench: Trainer | None = None
 
 
-def _start_worker(bench: Bench) -> None:
+def _start_worker(bench: Trainer) -> None:
     """Runs once in each worker; a stop signal is the parent's business, which ends the worker."""
     global _bench
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -197,6 +211,6 @@ def _start_worker(bench: Bench) -> None:
     _bench = bench
 
 
-def _train_in_worker(arm: Arm, seed: int) -> dict[str, np.ndarray]:
+def _train_in_worker(what: Any, seed: int) -> dict[str, np.ndarray]:
     assert _bench is not None
-    return _bench.train(arm, seed)
+    return _bench.train(what, seed)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from synthaug.evaluation.arms import DATA_SIDES, Arm, Material, TrainingSet, parse_arms
+from synthaug.evaluation.arms import Arm, Material, TrainingSet, parse_arms, training_set
 from synthaug.stages.balance import read_plan, refuse_single_class
 from synthaug.stages.bench import Bench, Job, train_all
 from synthaug.stages.dataset import Dataset, load_dataset, read_extra
@@ -22,6 +22,7 @@ from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.run_dir import RunDir, open_run, read_recipe
 from synthaug.stages.signals import StopFlag, stop_flag
 from synthaug.stages.synthetic import read_synthetic
+from synthaug.stages.tuning import read_tuning, with_tuned
 from synthaug.stages.verdict import ArmRuns, assemble_results
 
 
@@ -64,6 +65,7 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
         results = assemble_results(run, recipe, dataset, judged, seeds, device)
         if request.likelihood:
             results["likelihood"] = measure_likelihood(run, dataset, recipe, device, progress, stop)
+        results.update(read_tuning(runs, arms))
         run.write_json("results.json", results)
         page = write_page(run, dataset, results, pictures=runs[0])
         return {**results, "run": str(run.path), "report": str(page)}
@@ -98,6 +100,7 @@ def _measure(
         seed=recipe.seed,
     )
     bench = Bench(material, dataset.test, classifier_options(recipe), device)
+    bench = with_tuned(run, bench, dataset, arms, progress, stop)
     return dataset, _run_arms(run, bench, dataset.fingerprint, arms, seeds, progress, stop)
 
 
@@ -111,7 +114,7 @@ def _run_arms(
     stop: StopFlag,
 ) -> dict[Arm, ArmRuns]:
     """Predictions of every arm and seed: read where they are kept, trained where they are not."""
-    digests = {data: _digest(DATA_SIDES[data](bench.material)) for data in {a.data for a in arms}}
+    digests = {data: _digest(training_set(data, bench.material)) for data in {a.data for a in arms}}
     keys = {
         (arm, seed): json.dumps(
             [arm.name, seed, digests[arm.data], asdict(bench.options), fingerprint, bench.device]
@@ -150,4 +153,5 @@ def _digest(data: TrainingSet) -> str:
     digest = hashlib.sha256()
     for array in (data.images, data.labels, data.weights):
         digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(repr(data.tau).encode())
     return digest.hexdigest()

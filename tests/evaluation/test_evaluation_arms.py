@@ -7,6 +7,7 @@ from synthaug.evaluation.arms import (
     DATA_SIDES,
     DEFAULT_ARMS,
     LOSS_SIDES,
+    TUNED_ARMS,
     USUAL_LOSSES,
     Arm,
     parse_arms,
@@ -41,8 +42,9 @@ def test_the_names_of_losses_are_those_of_their_functions():
 
 def test_all_has_every_data_side_and_every_loss():
     arms = parse_arms("all", oracle=True, unfiltered=True)
-    assert {arm.data for arm in arms} == set(DATA_SIDES)
+    assert {arm.data for arm in arms if not arm.tuned} == set(DATA_SIDES)
     assert len(set(arms)) == len(arms)
+    assert {arm for arm in arms if arm.tuned} == set(TUNED_ARMS)
     for side in DATA_SIDES:
         losses = [arm.loss for arm in arms if arm.data == side]
         assert losses == list(LOSS_SIDES if side in ("real", "synthaug") else USUAL_LOSSES)
@@ -107,6 +109,29 @@ def test_oracle_needs_images(text):
 def test_unfiltered_needs_images():
     with pytest.raises(UsageError, match="synthaug-unfiltered/la' without the images before"):
         parse_arms("synthaug-unfiltered/la", oracle=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["real-tuned", "synthaug-tuned", "real-tuned/la,synthaug-tuned", "synthaug-tuned/la"],
+)
+def test_tuned_arms_come_together(text):
+    assert parse_arms(text, oracle=False) == TUNED_ARMS
+    assert [(arm.name, arm.synthetic) for arm in TUNED_ARMS] == [
+        ("real-tuned/la", False), ("synthaug-tuned/la", True),
+    ]  # fmt: skip
+
+
+def test_default_has_no_tuned_arms():
+    assert not any(arm.tuned for arm in DEFAULT_ARMS)
+
+
+def test_the_loss_of_a_tuned_arm_is_not_to_be_named():
+    with pytest.raises(UsageError, match="real-tuned/ce': the loss of a tuned arm is tuned"):
+        parse_arms("real-tuned/ce", oracle=False)
+    for unknown in ("real-tuned/", "real-tuned/lla"):
+        with pytest.raises(UsageError, match="unknown arm 'real-tuned/"):
+            parse_arms(unknown, oracle=False)
 
 
 def test_oracle_is_added_once():

@@ -1,0 +1,258 @@
+"""The tuned arms: trials are judged by cross-validation of the train images, then one is chosen.
+
+No test image takes part. The chosen trial is then an arm like any other: it is trained on all train
+images and tested once. What keeps synthetic images from being flattered is told in `tuning_folds`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from synthaug.errors import DataError
+from synthaug.evaluation.arms import Arm, Material
+from synthaug.evaluation.metrics import rarest_classes
+from synthaug.evaluation.options import ClassifierOptions
+from synthaug.evaluation.tuning import ROUNDS, TRIALS, Choice, Scored, Trial, choose, survivors
+from synthaug.stages.bench import Bench, train_all
+from synthaug.stages.dataset import Dataset
+from synthaug.stages.progress import Progress
+from synthaug.stages.run_dir import RunDir
+from synthaug.stages.signals import StopFlag
+from synthaug.stages.tuning_folds import (
+    FOLDS,
+    find_originals,
+    of_folds,
+    read_sources,
+    validation_folds,
+)
+
+OURS, OPPONENT = "synthaug-tuned", "real-tuned"
+CHOICE = "tuning/choice.json"
+
+Work = tuple[tuple[Trial, int], int]
+"""A trial on a fold, and a seed."""
+
+
+@dataclass(frozen=True)
+class TuningBench:
+    """Trains trials without one fold of the train images, and validates them on it.
+
+    `fold` int64 [N] is the fold of each train image, -1 for those that are always learned from;
+    `kept` bool [FOLDS, M] says which synthetic images may be learned from when a fold validates.
+    """
+
+    material: Material
+    fold: np.ndarray
+    kept: np.ndarray
+    options: ClassifierOptions
+    device: str
+
+    def train(
+        self, what: tuple[Trial, int], seed: int, /, stop: StopFlag | None = None
+    ) -> dict[str, np.ndarray]:
+        """`predicted` int64 [V] for the validation images of the fold, and `seconds`."""
+        trial, fold = what
+        images, labels = self.material.real
+        held_out = self.fold == fold
+        synthetic = self.material.synthetic
+        if synthetic is not None:
+            synthetic = synthetic[0][self.kept[fold]], synthetic[1][self.kept[fold]]
+        material = replace(
+            self.material,
+            real=(images[~held_out], labels[~held_out]),
+            synthetic=synthetic,
+            extra=None,
+            unfiltered=None,
+            tuned={OURS: trial},
+        )
+        bench = Bench(material, (images[held_out], labels[held_out]), self.options, self.device)
+        arrays = bench.train(Arm(OURS, "la"), seed, stop)
+        return {"predicted": arrays["logits"].argmax(1), "seconds": arrays["seconds"]}
+
+
+def with_tuned(
+    run: RunDir,
+    bench: Bench,
+    dataset: Dataset,
+    arms: Sequence[Arm],
+    progress: Progress,
+    stop: StopFlag,
+) -> Bench:
+    """The bench with what was chosen for the tuned arms, if there are any among `arms`."""
+    if not any(arm.tuned for arm in arms):
+        return bench
+    choices = tune(run, bench, dataset, progress, stop)
+    tuned = {side: choice.chosen for side, choice in choices.items()}
+    return replace(bench, material=replace(bench.material, tuned=tuned))
+
+
+def read_tuning(runs: Sequence[RunDir], arms: Sequence[Arm]) -> dict[str, Any]:
+    """`{"tuning": [...]}` for results.json, an entry for each run; empty without tuned arms."""
+    if not any(arm.tuned for arm in arms):
+        return {}
+    return {"tuning": [run.read_json(CHOICE) for run in runs]}
+
+
+def tune(
+    run: RunDir, bench: Bench, dataset: Dataset, progress: Progress, stop: StopFlag
+) -> dict[str, Choice]:
+    """Judge all trials of both sides and choose one of each; `CHOICE` in the run folder tells how.
+
+    Finished trainings are kept in `tuning/` and not done again. The test images of the bench are
+    not touched. Raises `DataError` if no train image can be held out, `InterruptedRun` on a stop.
+    """
+    material = bench.material
+    labels = material.real[1]
+    assert material.synthetic is not None and len(labels) == len(dataset.splits.train)
+    fold = validation_folds(dataset, seed=material.seed)
+    kept = ~of_folds(fold, find_originals(material, fold), read_sources(run, dataset))
+    workbench = TuningBench(material, fold, kept, bench.options, bench.device)
+    validated = np.flatnonzero(fold >= 0)
+    if not len(validated):
+        raise DataError(
+            "no train image can be held out to tune on: the images of each class belong together",
+            remedy="leave the tuned arms out, or give finer groups",
+        )
+    rare = rarest_classes(np.bincount(labels, minlength=material.n_classes))
+    trainings = _Trainings(run, workbench, dataset.fingerprint)
+    alive: Mapping[str, tuple[Trial, ...]] = TRIALS
+    outcomes: dict[str, dict[Trial, np.ndarray]] = {side: {} for side in TRIALS}
+    done: dict[str, int] = dict.fromkeys(TRIALS, 0)
+    before = 0
+    for keep, seeds in ROUNDS:
+        if before:
+            alive = {
+                side: survivors(outcomes[side], labels[validated], rare, keep) for side in TRIALS
+            }
+        # A trial that both sides try is trained once, and counts for both.
+        trainings.do([t for own in alive.values() for t in own], seeds, progress, stop)
+        for side, own in alive.items():
+            done[side] += len(own) * (seeds - before) * FOLDS
+            for trial in own:
+                predicted = trainings.predicted(trial, seeds)[:, validated]
+                outcomes[side][trial] = predicted == labels[validated]
+        before = seeds
+    choices = {side: choose(own, labels[validated], rare) for side, own in outcomes.items()}
+    assert len(set(done.values())) == 1, "the sides were not tuned alike"
+    section = {
+        "folds": FOLDS,
+        "trials_per_side": len(TRIALS[OURS]),
+        "trainings_per_side": done[OURS],
+        "n_validated": len(validated),
+        "classes_not_validated": [
+            name for k, name in enumerate(dataset.class_names) if not (labels[validated] == k).any()
+        ],
+        "n_synthetic": kept.shape[1],
+        "n_synthetic_by_fold": kept.sum(axis=1).tolist(),
+        "sides": {
+            side: _described(choice, trainings.seconds(outcomes[side]))
+            for side, choice in choices.items()
+        },
+        "sentence": sentence(choices),
+    }
+    run.write_json(CHOICE, section)
+    progress.say(section["sentence"])
+    return choices
+
+
+class _Trainings:
+    """The trainings of tuning: those kept in `tuning/`, and those still to be done."""
+
+    def __init__(self, run: RunDir, bench: TuningBench, fingerprint: str) -> None:
+        self._run, self._bench = run, bench
+        self._real = [fingerprint, bench.device, _digest(*bench.material.real, bench.fold)]
+        assert bench.material.synthetic is not None
+        self._synthetic = _digest(*bench.material.synthetic, bench.kept)
+        self._found: dict[Work, dict[str, np.ndarray]] = {}
+
+    def do(self, trials: Sequence[Trial], seeds: int, progress: Progress, stop: StopFlag) -> None:
+        """Have the trials trained on every fold with the seeds 0 to `seeds` - 1."""
+        wanted = [
+            ((trial, fold), seed)
+            for seed in range(seeds)
+            for trial in dict.fromkeys(trials)
+            for fold in self._folds
+        ]
+        for work in wanted:
+            kept = self._run.read_arrays(_file(work))
+            if kept is not None and str(kept["key"]) == self._key(work):
+                self._found[work] = kept
+        missing = [work for work in wanted if work not in self._found]
+        with progress.task("tuning", len(wanted), "classifiers") as task:
+            task.advance(len(wanted) - len(missing))
+            for work, arrays in train_all(self._bench, missing, stop):
+                self._run.write_arrays(_file(work), key=np.array(self._key(work)), **arrays)
+                self._found[work] = arrays
+                task.advance(1, work[0][0].words)
+
+    def predicted(self, trial: Trial, seeds: int) -> np.ndarray:
+        """Classes int64 [S, N] of the train images, each by a training without it; -1 for none."""
+        fold = self._bench.fold
+        predicted = np.full((seeds, len(fold)), -1, dtype=np.int64)
+        for seed in range(seeds):
+            for f in self._folds:
+                predicted[seed, fold == f] = self._found[(trial, f), seed]["predicted"]
+        return predicted
+
+    def seconds(self, trials: Mapping[Trial, np.ndarray]) -> float:
+        """Of the trainings of some trials, one after the other."""
+        return float(sum(a["seconds"] for ((t, _), _), a in self._found.items() if t in trials))
+
+    @property
+    def _folds(self) -> list[int]:
+        return [f for f in range(FOLDS) if (self._bench.fold == f).any()]
+
+    def _key(self, work: Work) -> str:
+        (trial, fold), seed = work
+        options = asdict(replace(self._bench.options, tau=trial.tau))
+        made = self._synthetic if trial.share else ""
+        return json.dumps([asdict(trial), fold, seed, options, *self._real, made])
+
+
+def sentence(choices: Mapping[str, Choice]) -> str:
+    """What was chosen, in words."""
+    ours, opponent = choices[OURS], choices[OPPONENT]
+    return (
+        f"Tuning tried {len(ours.table)} configurations a side on images held out of train. For "
+        f"synthaug it chose {ours.chosen.words}: {ours.reason}. "
+        f"Its opponent got {opponent.chosen.words}."
+    )
+
+
+def _described(choice: Choice, seconds: float) -> dict[str, Any]:
+    return {
+        "chosen": asdict(choice.chosen),
+        "words": choice.chosen.words,
+        "reason": choice.reason,
+        "best": choice.best.words,
+        "seconds": round(seconds, 1),
+        "trials": [_row(scored, choice) for scored in choice.table],
+    }
+
+
+def _row(scored: Scored, choice: Choice) -> dict[str, Any]:
+    numbers = ("balanced_accuracy", "rare_recall", "behind", "standard_error")
+    values = {name: getattr(scored, name) for name in numbers}
+    return {
+        **asdict(scored.trial),
+        "words": scored.trial.words,
+        "seeds": scored.seeds,
+        **{n: None if v is None or np.isnan(v) else round(v, 6) for n, v in values.items()},
+        "chosen": scored.trial == choice.chosen,
+    }
+
+
+def _file(work: Work) -> str:
+    (trial, fold), seed = work
+    return f"tuning/{trial.name}/fold-{fold}-seed-{seed}.npz"
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
