@@ -3,15 +3,20 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from synthaug.evaluation.arms import DATA_SIDES, Arm, Material, TrainingSet, parse_arms
+from synthaug.evaluation.classifiers import build_classifier
+from synthaug.evaluation.own_classifier import source_digest
+from synthaug.recipe import Recipe
+from synthaug.stages.arm_scores import ArmRuns
 from synthaug.stages.balance import read_plan, refuse_single_class
 from synthaug.stages.bench import Bench, Job, train_all
+from synthaug.stages.collapse import class_shares, measure_collapse
 from synthaug.stages.dataset import Dataset, load_dataset, read_extra
 from synthaug.stages.device import resolve_device
 from synthaug.stages.folds import fold_runs, is_folded, pool, refuse_folds
@@ -19,10 +24,10 @@ from synthaug.stages.likelihood import measure_likelihood
 from synthaug.stages.page import write_page
 from synthaug.stages.planning import classifier_options
 from synthaug.stages.progress import Progress, Silent
+from synthaug.stages.results import assemble_results
 from synthaug.stages.run_dir import RunDir, open_run, read_recipe
 from synthaug.stages.signals import StopFlag, stop_flag
 from synthaug.stages.synthetic import read_synthetic
-from synthaug.stages.verdict import ArmRuns, assemble_results
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class EvaluateRequest:
     run: Path | None = None
     arms: str | None = None
     seeds: int | None = None
+    classifier: str | None = None
     oracle: Path | None = None
     likelihood: bool = False
     device: str = "auto"
@@ -41,14 +47,14 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
     """Train the classifier in every arm, write results.json and report.html, return the results.
 
     Finished (arm, seed) pairs are kept in `predictions/` and not trained again.
-    Raises `UsageError` before `generate`, and `DataError` for a single class or a wrong edit of the
-    plan.
+    Raises `UsageError` before `generate` and for a classifier that cannot be built, and `DataError`
+    for a single class or a wrong edit of the plan.
     """
     progress = progress or Silent()
     device = resolve_device(request.device)
     run = open_run(request.run)
     with run.locked(), stop_flag() as stop:
-        recipe = read_recipe(run)
+        recipe = _read_recipe(run, request)
         folded = is_folded(recipe)
         if request.likelihood:
             refuse_folds(run, recipe, "the likelihood")
@@ -61,12 +67,26 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
                 progress.say(f"fold {fold + 1} of {len(runs)}")
             parts.append(_measure(own, request, arms, seeds, str(device), progress, stop))
         dataset, judged = pool(parts) if folded else parts[0]
-        results = assemble_results(run, recipe, dataset, judged, seeds, device)
+        options = {
+            "arms": request.arms,
+            "classifier": request.classifier,
+            "oracle": "DIR" if request.oracle else None,
+        }
+        results = assemble_results(run, recipe, dataset, judged, seeds, device, options)
         if request.likelihood:
             results["likelihood"] = measure_likelihood(run, dataset, recipe, device, progress, stop)
         run.write_json("results.json", results)
         page = write_page(run, dataset, results, pictures=runs[0])
         return {**results, "run": str(run.path), "report": str(page)}
+
+
+def _read_recipe(run: RunDir, request: EvaluateRequest) -> Recipe:
+    """The recipe of a run, with the classifier that was asked for."""
+    recipe = read_recipe(run)
+    if request.classifier is None:
+        return recipe
+    section = recipe.evaluation.model_copy(update={"classifier": request.classifier})
+    return recipe.model_copy(update={"evaluation": section})
 
 
 def _measure(
@@ -79,10 +99,14 @@ def _measure(
     stop: StopFlag,
 ) -> tuple[Dataset, dict[Arm, ArmRuns]]:
     """The dataset of one run and the predictions of all arms on its test images."""
-    recipe = read_recipe(run)
+    recipe = _read_recipe(run, request)
+    options = classifier_options(recipe)
     dataset = load_dataset(run)
     refuse_single_class(dataset)
-    read_plan(run, dataset)  # a wrong edit is told now, not after the training
+    # A wrong edit of the plan and a wrong classifier are told now, not after the training.
+    plan = read_plan(run, dataset)
+    size = dataset.channels, dataset.n_classes, dataset.image_size
+    build_classifier(*size, seed=0, name=options.classifier)
     extra = None
     if request.oracle:
         extra = read_extra(request.oracle, dataset, recipe.data, progress)
@@ -96,8 +120,9 @@ def _measure(
         extra=extra,
         synthetic_share=recipe.evaluation.synthetic_share,
         seed=recipe.seed,
+        n_new=np.array(plan.n_new),
     )
-    bench = Bench(material, dataset.test, classifier_options(recipe), device)
+    bench = Bench(material, dataset.test, options, device)
     return dataset, _run_arms(run, bench, dataset.fingerprint, arms, seeds, progress, stop)
 
 
@@ -111,10 +136,15 @@ def _run_arms(
     stop: StopFlag,
 ) -> dict[Arm, ArmRuns]:
     """Predictions of every arm and seed: read where they are kept, trained where they are not."""
-    digests = {data: _digest(DATA_SIDES[data](bench.material)) for data in {a.data for a in arms}}
+    digests, shares = {}, {}
+    for side in {arm.data for arm in arms}:
+        data = DATA_SIDES[side](bench.material)
+        digests[side] = _digest(data)
+        shares[side] = class_shares(data, bench.options, bench.material.n_classes)
+    classifier = [asdict(bench.options), source_digest(bench.options.classifier)]
     keys = {
         (arm, seed): json.dumps(
-            [arm.name, seed, digests[arm.data], asdict(bench.options), fingerprint, bench.device]
+            [arm.name, seed, digests[arm.data], *classifier, fingerprint, bench.device]
         )
         for arm in arms
         for seed in seeds
@@ -131,14 +161,17 @@ def _run_arms(
             run.write_arrays(_file(job), key=np.array(keys[job]), **arrays)
             found[job] = arrays
             task.advance(1, f"{job[0].name}, seed {job[1]}")
-    return {
-        arm: ArmRuns(
-            [found[arm, seed]["logits"] for seed in seeds],
-            float(np.mean([found[arm, seed]["seconds"] for seed in seeds])),
-            float(np.mean([found[arm, seed]["train_accuracy"] for seed in seeds])),
-        )
-        for arm in arms
-    }
+    return {arm: _runs([found[arm, seed] for seed in seeds], shares[arm.data]) for arm in arms}
+
+
+def _runs(kept: Sequence[dict[str, np.ndarray]], shares: np.ndarray) -> ArmRuns:
+    """What the seeds of one arm come to; `shares` [K] of the classes in its draws."""
+    return ArmRuns(
+        [arrays["logits"] for arrays in kept],
+        float(np.mean([arrays["seconds"] for arrays in kept])),
+        float(np.mean([arrays["train_accuracy"] for arrays in kept])),
+        measure_collapse(kept, shares),
+    )
 
 
 def _file(job: Job) -> str:
@@ -147,7 +180,13 @@ def _file(job: Job) -> str:
 
 
 def _digest(data: TrainingSet) -> str:
+    """SHA-256 of all that a training reads of its data, each field by name, type and shape."""
     digest = hashlib.sha256()
-    for array in (data.images, data.labels, data.weights):
-        digest.update(np.ascontiguousarray(array).tobytes())
+    for field in fields(data):
+        value = getattr(data, field.name)
+        if isinstance(value, np.ndarray):
+            digest.update(f"{field.name} {value.dtype} {value.shape}\n".encode())
+            digest.update(np.ascontiguousarray(value).reshape(-1).data)
+        else:
+            digest.update(f"{field.name} {value!r}\n".encode())
     return digest.hexdigest()
