@@ -20,6 +20,7 @@ from synthaug.report.tables import (
     collapse_table,
     contestants,
     differences_table,
+    fidelity_table,
     likelihood_table,
     reasons_table,
     specialists_table,
@@ -126,6 +127,7 @@ def _context(
         "classes": classes_table(results),
         "reasons": reasons_table(results),
         "collapse": collapse_table(results),
+        "fidelity": fidelity_table(results),
         "collapse_sentence": (results.get("collapse") or {}).get("sentence"),
         "dots": [
             (describe_metric(metric, results), dot_plot(results, metric)) for metric in plotted

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from synthaug.stages.bench import Bench, Job, train_all
 from synthaug.stages.collapse import class_shares, measure_collapse
 from synthaug.stages.dataset import Dataset, load_dataset, read_extra
 from synthaug.stages.device import resolve_device
+from synthaug.stages.fidelity import FEATURE_JOB, choose_images, measure_fidelity
 from synthaug.stages.folds import fold_runs, is_folded, pool, refuse_folds
 from synthaug.stages.likelihood import measure_likelihood
 from synthaug.stages.page import write_page
@@ -28,6 +29,8 @@ from synthaug.stages.results import assemble_results
 from synthaug.stages.run_dir import RunDir, open_run, read_recipe
 from synthaug.stages.signals import StopFlag, stop_flag
 from synthaug.stages.synthetic import read_synthetic
+
+FEATURES = "fidelity/features.npz"
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,14 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
         arms = parse_arms(request.arms or recipe.evaluation.arms, oracle=request.oracle is not None)
         seeds = list(range(request.seeds or recipe.evaluation.seeds))
         parts = []
+        fidelity = None
         for fold, own in enumerate(runs):
             if folded:
                 progress.say(f"fold {fold + 1} of {len(runs)}")
-            parts.append(_measure(own, request, arms, seeds, str(device), progress, stop))
+            data, bench = _prepare(own, request, arms, str(device), progress)
+            parts.append((data, _run_arms(own, bench, data, arms, seeds, progress, stop)))
+            if fold == 0:  # features of one fold's network mean nothing to another's
+                fidelity = _fidelity(own, bench, data, progress, stop)
         dataset, judged = pool(parts) if folded else parts[0]
         options = {
             "arms": request.arms,
@@ -73,6 +80,7 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
             "oracle": "DIR" if request.oracle else None,
         }
         results = assemble_results(run, recipe, dataset, judged, seeds, device, options)
+        results["fidelity"] = fidelity
         if request.likelihood:
             results["likelihood"] = measure_likelihood(run, dataset, recipe, device, progress, stop)
         run.write_json("results.json", results)
@@ -89,16 +97,10 @@ def _read_recipe(run: RunDir, request: EvaluateRequest) -> Recipe:
     return recipe.model_copy(update={"evaluation": section})
 
 
-def _measure(
-    run: RunDir,
-    request: EvaluateRequest,
-    arms: Sequence[Arm],
-    seeds: Sequence[int],
-    device: str,
-    progress: Progress,
-    stop: StopFlag,
-) -> tuple[Dataset, dict[Arm, ArmRuns]]:
-    """The dataset of one run and the predictions of all arms on its test images."""
+def _prepare(
+    run: RunDir, request: EvaluateRequest, arms: Sequence[Arm], device: str, progress: Progress
+) -> tuple[Dataset, Bench]:
+    """The dataset of one run and all that its arms have in common."""
     recipe = _read_recipe(run, request)
     options = classifier_options(recipe)
     dataset = load_dataset(run)
@@ -122,14 +124,13 @@ def _measure(
         seed=recipe.seed,
         n_new=np.array(plan.n_new),
     )
-    bench = Bench(material, dataset.test, options, device)
-    return dataset, _run_arms(run, bench, dataset.fingerprint, arms, seeds, progress, stop)
+    return dataset, Bench(material, dataset.test, options, device)
 
 
 def _run_arms(
     run: RunDir,
     bench: Bench,
-    fingerprint: str,
+    dataset: Dataset,
     arms: Sequence[Arm],
     seeds: Sequence[int],
     progress: Progress,
@@ -141,14 +142,8 @@ def _run_arms(
         data = DATA_SIDES[side](bench.material)
         digests[side] = _digest(data)
         shares[side] = class_shares(data, bench.options, bench.material.n_classes)
-    classifier = [asdict(bench.options), source_digest(bench.options.classifier)]
-    keys = {
-        (arm, seed): json.dumps(
-            [arm.name, seed, digests[arm.data], *classifier, fingerprint, bench.device]
-        )
-        for arm in arms
-        for seed in seeds
-    }
+    jobs = [(arm, seed) for arm in arms for seed in seeds]
+    keys = {job: _key(bench, job, digests[job[0].data], dataset) for job in jobs}
     found: dict[Job, dict[str, np.ndarray]] = {}
     for job, key in keys.items():
         kept = run.read_arrays(_file(job))
@@ -172,6 +167,55 @@ def _runs(kept: Sequence[dict[str, np.ndarray]], shares: np.ndarray) -> ArmRuns:
         float(np.mean([arrays["train_accuracy"] for arrays in kept])),
         measure_collapse(kept, shares),
     )
+
+
+def _fidelity(
+    run: RunDir, bench: Bench, dataset: Dataset, progress: Progress, stop: StopFlag
+) -> dict[str, Any] | None:
+    """`fidelity` of results.json; None without synthetic images or a last linear layer.
+
+    Its network is trained once more, with the images to describe: kept features are then as small
+    as predictions are, where a kept network may be any size.
+    """
+    if bench.material.synthetic is None:
+        return None
+    images, labels = bench.material.synthetic
+    test_images, test_labels = bench.test
+    k = dataset.n_classes
+    theirs, ours = choose_images(test_labels, labels, k)
+    features = np.empty((0, 1), np.float32)
+    if len(ours):
+        described = np.concatenate([test_images[theirs], images[ours]])
+        bench = replace(bench, described=described)
+        arm, _ = FEATURE_JOB
+        key = _key(bench, FEATURE_JOB, _digest(DATA_SIDES[arm.data](bench.material)), dataset)
+        arrays = run.read_arrays(FEATURES)
+        if arrays is None or str(arrays["key"]) != key:
+            progress.say("training a classifier once more, for the features of images")
+            ((_, arrays),) = train_all(bench, [FEATURE_JOB], stop)
+            arrays = {name: arrays[name] for name in ("features",) if name in arrays}
+            run.write_arrays(FEATURES, key=np.array(key), **arrays)
+        if "features" not in arrays:
+            return None
+        features = arrays["features"]
+    return measure_fidelity(
+        (features[: len(theirs)], test_labels[theirs]),
+        (features[len(theirs) :], labels[ours]),
+        np.bincount(test_labels, minlength=k).tolist(),
+        np.bincount(labels, minlength=k).tolist(),
+        dataset.class_names,
+        seed=bench.material.seed,
+    )
+
+
+def _key(bench: Bench, job: Job, digest: str, dataset: Dataset) -> str:
+    """What a kept result depends on; a result of another key is made again."""
+    arm, seed = job
+    options = bench.options
+    told = [arm.name, seed, digest, asdict(options), source_digest(options.classifier)]
+    if bench.described is not None:
+        told.append(hashlib.sha256(np.ascontiguousarray(bench.described).data).hexdigest())
+    return json.dumps([*told, dataset.fingerprint, bench.device])
 
 
 def _file(job: Job) -> str:

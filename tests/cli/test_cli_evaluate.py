@@ -161,6 +161,26 @@ def test_neural_collapse_of_every_arm(smoke):
     assert "Neural collapse" in text and collapse["sentence"] in text
 
 
+def test_fidelity_of_the_classes_that_have_enough_images(cli, smoke, copied_run: Path):
+    results = smoke.read("results.json")
+    told = {c["class_name"]: c for c in results["fidelity"]["classes"]}
+    made = dict(zip(results["dataset"]["class_names"], results["synthetic_counts"], strict=True))
+    assert set(told) == {name for name, n in made.items() if n}
+    for name, entry in told.items():
+        assert entry["n_synthetic"] == made[name]
+        if made[name] < 30:
+            assert f"{made[name]} synthetic images" in entry["reason"]
+            assert entry["recall"] is None
+        else:
+            assert entry["reason"] is None
+            assert 0 <= entry["recall"]["real_low"] <= entry["recall"]["real"] <= 1
+    assert any(entry["reason"] is None for entry in told.values())
+    kept = copied_run / "fidelity" / "features.npz"
+    before = kept.stat().st_mtime_ns
+    cli("evaluate", "--run", copied_run).ok()
+    assert kept.stat().st_mtime_ns == before
+
+
 NETS = """
 from torch import nn
 

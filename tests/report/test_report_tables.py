@@ -9,6 +9,7 @@ from synthaug.report.tables import (
     classes_table,
     collapse_table,
     differences_table,
+    fidelity_table,
     likelihood_table,
     reasons_table,
     specialists_table,
@@ -286,6 +287,24 @@ def test_collapse_table_has_the_arms_that_were_measured(results):
     told = dict(zip(headings(table), texts(table.rows[1]), strict=True))
     assert told["NC1"] == "0.03" and told["minority cosine"] == "-0.12" and told["NC3"] == "n/a"
     assert table.rows[1].role == "primary"
+
+
+def test_fidelity_is_shown_beside_real_images_or_with_the_reason_why_not(results):
+    assert not fidelity_table(results).rows
+    beside = {"synthetic": 0.6, "real": 0.8, "real_low": 0.7, "real_high": 0.85}
+    scores = ("precision", "recall", "density", "coverage", "frechet", "kernel")
+    found = dict.fromkeys(scores, beside) | {"frechet": {**beside, "synthetic": 0.9}}
+    found["precision"] = {**beside, "synthetic": 0.75}
+    counts = {"n_real": 100, "n_synthetic": 1980}
+    classes = [
+        {"class_name": "digit 9", **counts, **found, "reason": None},
+        {"class_name": "digit 8", **counts, **dict.fromkeys(scores), "reason": "too few"},
+    ]
+    results["fidelity"] = {"features": "real/ce, seed 0", "classes": classes}
+    rows = [texts(row) for row in fidelity_table(results).rows]
+    assert rows[0][:3] == ["digit 9", "100 / 1,980", "0.75 (0.70–0.85)"]
+    assert rows[0][-1] == "recall, density, coverage, Fréchet distance"
+    assert rows[1] == ["digit 8", "100 / 1,980", *["n/a"] * 6, "too few"]
 
 
 def test_the_least_calibration_error_is_the_best(results):

@@ -87,7 +87,7 @@ def test_json_has_what_was_measured_and_compares_two_arms():
     arms = {"real/ce": runs(0), "none": nothing, "synthaug/la": runs(1)}
     told = collapse_json(arms, minority, before="real/ce", after="synthaug/la")
     assert set(told["arms"]) == {"real/ce", "synthaug/la"}
-    assert "minority classes" in told["sentence"]
+    assert "minority" in told["sentence"] and "ETF" in told["sentence"]
     few = told["arms"]["real/ce"]["minority_cosine"]
     centred = kept(0)["last_layer"] - kept(0)["last_layer"].mean(0)
     a, b = centred[2:]
