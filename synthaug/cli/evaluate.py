@@ -16,9 +16,22 @@ from synthaug.cli.command import (
 
 def evaluate(
     arms: Annotated[
-        str | None, typer.Option(help="default, all, or names such as real,synthaug/la.")
+        str | None,
+        typer.Option(
+            help="default, all, or a list such as real,synthaug/la. Data: real, real+oversample, "
+            "classical, mixup, cutmix, smote, smote-features, copy-control, noise-control, "
+            "synthaug, synthaug-unfiltered, synthaug-weighted, synthaug-finetune, oracle. "
+            "Losses: ce, cb, la, ldam, focal; without one, ce and la."
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Paired seeds; default 5.")] = None,
+    classifier: Annotated[
+        str | None,
+        typer.Option(
+            help="package:function(channels, n_classes, image_size), timm:MODEL or small-resnet, "
+            "in place of the recipe's."
+        ),
+    ] = None,
     oracle: Annotated[
         Path | None,
         typer.Option(help="Folder of extra real images, for the oracle arm only."),
@@ -39,7 +52,13 @@ def evaluate(
         from synthaug.stages.evaluate import evaluate as run_evaluate
 
         request = EvaluateRequest(
-            run=run, arms=arms, seeds=seeds, oracle=oracle, likelihood=likelihood, device=device
+            run=run,
+            arms=arms,
+            seeds=seeds,
+            classifier=classifier,
+            oracle=oracle,
+            likelihood=likelihood,
+            device=device,
         )
         result = run_evaluate(request, terminal)
         print_results(terminal, result)

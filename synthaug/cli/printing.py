@@ -10,12 +10,13 @@ from synthaug.report.tables import (
     Column,
     Row,
     Table,
+    about_verdicts,
     arms_table,
     classes_table,
     differences_table,
     likelihood_table,
 )
-from synthaug.report.words import describe_verdict
+from synthaug.report.words import describe_verdict, explain_brief_losses
 
 BRIEF_REASONS = {
     "not finite": "broken",
@@ -173,12 +174,19 @@ def print_picture(terminal: Terminal, result: dict[str, Any]) -> None:
 def print_results(terminal: Terminal, results: dict[str, Any]) -> None:
     """The tables and the verdict of `evaluate`."""
     arms = arms_table(results)
-    terminal.table(arms, caption=f"CE: cross-entropy, LA: logit adjustment. {arms.caption}")
+    terminal.table(arms, caption=f"{explain_brief_losses(results)}. {arms.caption}")
     if results["comparison"]:
-        terminal.table(classes_table(results), caption="Recall of each class, the rarest first.")
+        told = (
+            "Recall with and without synthetic images, the rarest class first. "
+            f"{about_verdicts(results)} The page says why, class by class."
+        )
+        terminal.table(classes_table(results), caption=told)
         terminal.table(differences_table(results))
     if results.get("likelihood"):
         terminal.table(likelihood_table(results))
+    sentence = (results.get("collapse") or {}).get("sentence")
+    if sentence:
+        terminal.payload(f"\nBefore: the opponent; after: synthaug. {sentence}")
     verdict = results["verdict"]
     terminal.payload(f"\nVerdict: {describe_verdict(verdict['overall'])}. {verdict['sentence']}")
     terminal.payload(f"page: {results['report']}")

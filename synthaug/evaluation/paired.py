@@ -102,6 +102,13 @@ def macro_f1(confusion: Floats) -> tuple[Floats, Floats]:
     return (share * f1).sum(-1), slope * (share / total)[:, None, :]
 
 
+def accuracy(confusion: Floats) -> tuple[Floats, Floats]:
+    """Share of all test images that are recognised."""
+    n = np.maximum(confusion.sum((-2, -1)), 1)
+    value = np.trace(confusion, axis1=-2, axis2=-1) / n
+    return value, np.eye(confusion.shape[-1]) / n[:, None, None]
+
+
 def paired_differences(
     y_true: Ints,
     ours: Ints,

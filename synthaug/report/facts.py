@@ -124,9 +124,8 @@ def limits(results: Results) -> tuple[str, ...]:
         )
     else:
         sentences.append(
-            f"The intervals cover the luck of training over {seeds} seeds. They do not cover the "
-            f"luck of which {tested:,} images form the test set; other test images would move "
-            "every arm."
+            f"The intervals of differences cover the luck of training over {seeds} seeds and of "
+            f"which {tested:,} images form the test set. Those of single arms cover the seeds only."
         )
     if fewest:
         sentences.append(
@@ -140,13 +139,13 @@ def limits(results: Results) -> tuple[str, ...]:
         )
     if seeds > 1 and n_classes > 2:
         sentences.append(
-            f"Each class has an interval of its own. Among {n_classes} classes about "
-            f"{0.05 * n_classes:.2g} would show “better” or “worse” by chance even if nothing "
-            "had changed."
+            f"The interval of a class is not corrected for there being {n_classes}: about "
+            f"{0.05 * n_classes:.2g} of them would exclude zero by chance even if nothing had "
+            "changed. The verdicts are corrected."
         )
     sentences += [
         "The opponent is the best of its kind by the numbers shown here, which favours it a "
-        "little.",
+        "little. The verdicts are against all arms that may be the best, the controls among them.",
         "The synthetic images come from one trained generator; how much another training of it "
         "would change the result is not measured.",
         "The answer holds for this classifier and this training length. A larger or pretrained "

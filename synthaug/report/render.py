@@ -17,9 +17,12 @@ from synthaug.report.results import Results, check_results, metric_of
 from synthaug.report.tables import (
     arms_table,
     classes_table,
+    collapse_table,
     contestants,
     differences_table,
+    fidelity_table,
     likelihood_table,
+    reasons_table,
     specialists_table,
 )
 from synthaug.report.words import describe_metric, describe_verdict, one_line
@@ -61,7 +64,7 @@ def render_report(
     """Render the page; the same input gives the same text, byte for byte.
 
     Args:
-        results: parsed results.json, schema version 1.
+        results: parsed results.json, schema version 2.
         pictures: real beside synthetic images, in the order to be shown, one entry per class.
         curves: training curves in the order to be shown; one without a finite loss is left out.
 
@@ -122,6 +125,10 @@ def _context(
         "notices": results.get("notices") or (),
         "counts": counts_plot(results),
         "classes": classes_table(results),
+        "reasons": reasons_table(results),
+        "collapse": collapse_table(results),
+        "fidelity": fidelity_table(results),
+        "collapse_sentence": (results.get("collapse") or {}).get("sentence"),
         "dots": [
             (describe_metric(metric, results), dot_plot(results, metric)) for metric in plotted
         ],

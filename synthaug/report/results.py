@@ -7,7 +7,7 @@ from typing import Any
 
 from synthaug.errors import DataError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _REQUIRED = ("dataset", "synthetic_counts", "protocol", "metrics", "arms", "verdict")
 _PER_CLASS = ("train_counts", "test_counts")
 

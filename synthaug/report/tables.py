@@ -17,6 +17,7 @@ from synthaug.report.results import (
 from synthaug.report.words import (
     NOT_AVAILABLE,
     averaging,
+    averaging_of_differences,
     brief_arm,
     describe_arm,
     describe_metric,
@@ -39,6 +40,35 @@ _ARM_METRICS = (
     "many_recall",
     "medium_recall",
     "few_recall",
+    "worst_recall",
+    "g_mean",
+    "calibration_error",
+)
+_LOWER_IS_BETTER = ("calibration_error",)
+_COLLAPSE_COLUMNS = (
+    ("train_accuracy", "training accuracy"),
+    ("nc1", "NC1"),
+    ("cdnv", "CDNV"),
+    ("classifier_equinorm", "spread of lengths (NC2)"),
+    ("classifier_max_angle", "distance to widest angle (NC2)"),
+    ("nc3", "NC3"),
+    ("nc4", "NC4"),
+    ("minority_cosine", "minority cosine"),
+    ("norm_ratio", "norm ratio"),
+    ("classifier_etf_distance", "distance to ETF"),
+    ("classifier_seli_distance", "distance to SELI"),
+)
+_FIDELITY_SCORES = (  # key, heading, whether higher is better
+    ("precision", "precision", True),
+    ("recall", "recall", True),
+    ("density", "density", True),
+    ("coverage", "coverage", True),
+    ("frechet", "Fréchet distance", False),
+    ("kernel", "kernel distance", False),
+)
+_ABOUT_VERDICTS = (
+    "The verdict is against every arm that may be the best without synthetic images, and corrected "
+    "for the number of classes: an interval that just excludes zero is not enough."
 )
 _GAP_METRICS = ("rarest_recall", "balanced_accuracy")
 _BRIEF_METRICS = {
@@ -107,7 +137,7 @@ def arms_table(results: Results) -> Table:
             columns.append(
                 Column(describe_metric(metric, results), brief=brief, essential=bool(brief))
             )
-            cells.append(_score_column(values, arms))
+            cells.append(_score_column(values, arms, lowest=metric in _LOWER_IS_BETTER))
     for metric in _GAP_METRICS:
         gaps = [(arm.get("gap_closed") or {}).get(metric) for arm in arms]
         if any(gap is not None for gap in gaps):
@@ -126,6 +156,11 @@ def arms_table(results: Results) -> Table:
         f"{averaging(results)}{' (± half its width)' if n_seeds(results) > 1 else ''}.",
         "Higher is better everywhere; the best of each column is marked.",
     ]
+    if any(metric_of(arm, "calibration_error") for arm in arms):
+        caption[-1] = (
+            "Higher is better, but for the calibration error: the mean distance between the "
+            "probability of a label and how often it is right. The best of each column is marked."
+        )
     if any(arm.get("oracle") for arm in arms):
         caption.append("The oracle had extra real images and does not compete.")
     if any(column.heading.startswith("gap closed") for column in columns):
@@ -158,15 +193,15 @@ def differences_table(results: Results) -> Table:
         Column("difference"),
         Column("reading", numeric=False),
     )
-    caption = f"{contestants(results)} {averaging(results)}. {_how_to_read(results)}"
+    caption = f"{contestants(results)} {averaging_of_differences(results)}. {_how_to_read(results)}"
     return Table("synthaug against its strongest opponent", columns, tuple(rows), caption)
 
 
 def classes_table(results: Results) -> Table:
-    """One row per class, the rarest in training first: counts, recalls, precisions, reading.
+    """One row per class, the rarest in training first: counts, recalls, precisions, verdict.
 
-    A class tested on fewer than two images gets no reading; the verdict column exists only if the
-    results carry a verdict per class.
+    Results without a verdict per class get the reading of the interval in its place, unless a class
+    is tested on fewer than two images.
     """
     data, compared = results["dataset"], comparison(results)
     primary = find_arm(results, compared.get("primary"))
@@ -177,14 +212,16 @@ def classes_table(results: Results) -> Table:
         Column("train images", brief="train"),
         Column("synthetic images", brief="synth."),
         Column("test images", essential=False),
-        Column("recall, synthaug", brief="synthaug"),
-        Column("recall, opponent", brief="opponent"),
+        Column("recall, synthaug", brief="with"),
+        Column("recall, opponent", brief="without"),
         Column("difference in recall", brief="diff."),
         *([Column("95 % interval")] if n_seeds(results) > 1 else []),
         Column("precision, synthaug", essential=False),
         Column("precision, opponent", essential=False),
     ]
-    columns += [Column(h, numeric=False) for h in ("reading", "verdict")[: 2 if verdicts else 1]]
+    if verdicts:
+        columns.append(Column("smallest difference it would find", essential=False))
+    columns.append(Column("verdict" if verdicts else "reading", numeric=False))
     rows = []
     for k in sorted(range(len(data["class_names"])), key=lambda k: data["train_counts"][k]):
         gain = class_entry(compared, "recall_differences", k)
@@ -195,17 +232,105 @@ def classes_table(results: Results) -> Table:
         if n_seeds(results) > 1:
             texts.append((interval(gain) if gain else "") or NOT_AVAILABLE)
         texts += [_mean(class_entry(arm, "precision", k)) for arm in (primary, opponent)]
-        read = _reading_cell(gain) if counts[2] > 1 else Cell("too few test images")
-        cells = [*map(Cell, texts), read]
         if verdicts:
-            cells.append(Cell((verdicts[k] if k < len(verdicts) else None) or NOT_AVAILABLE))
-        rows.append(Row(tuple(cells)))
+            verdict = verdicts[k]
+            least = verdict.get("detectable")
+            texts.append(NOT_AVAILABLE if least is None else f"{least:.3f}")
+            last = Cell(verdict["advice"], strong=verdict["advice"] != "cannot tell")
+        else:
+            last = _reading_cell(gain) if counts[2] > 1 else Cell("too few test images")
+        rows.append(Row((*map(Cell, texts), last)))
     caption = (
-        f"{contestants(results)} Rarest class first. {averaging(results)}. "
+        f"{contestants(results)} Rarest class first. {averaging_of_differences(results)}. "
         "Recall: share of the class's test images that are recognised. Precision: share of the "
-        f"images given this label that belong to the class. {_how_to_read(results)}"
+        f"images given this label that belong to the class. "
+        f"{about_verdicts(results) if verdicts else _how_to_read(results)}"
     )
     return Table("Class by class", tuple(columns), tuple(rows), caption)
+
+
+def reasons_table(results: Results) -> Table:
+    """One row per class with its verdict and why, the rarest first; no rows without verdicts."""
+    data, verdicts = results["dataset"], results["verdict"].get("per_class") or ()
+    rows = []
+    for k in sorted(range(len(verdicts)), key=lambda k: data["train_counts"][k]):
+        verdict = verdicts[k]
+        advice = Cell(verdict["advice"], strong=verdict["advice"] != "cannot tell")
+        rows.append(Row((Cell(one_line(verdict["class_name"])), advice, Cell(verdict["reason"]))))
+    columns = tuple(Column(h, numeric=False) for h in ("class", "verdict", "why"))
+    caption = (
+        "The opponent named is the one that decides: the hardest to beat where all are beaten, "
+        "else the one that beats synthaug most clearly."
+    )
+    return Table("Why, class by class", columns, tuple(rows), caption)
+
+
+def collapse_table(results: Results) -> Table:
+    """One row per arm: what its last layer made of the classes; no rows if it was not measured."""
+    measured = results.get("collapse") or {}
+    entries: Mapping[str, Mapping[str, Any]] = measured.get("arms") or {}
+    rows = []
+    for arm in results["arms"]:
+        entry = entries.get(arm["name"])
+        if entry is not None:
+            texts = [_number(entry.get(key)) for key, _ in _COLLAPSE_COLUMNS]
+            name = Cell(describe_arm(arm), brief=brief_arm(arm))
+            rows.append(Row((name, *map(Cell, texts)), arm_role(results, arm)))
+    columns = [Column("training regime", numeric=False)]
+    columns += [Column(heading) for _, heading in _COLLAPSE_COLUMNS]
+    caption = (
+        "Of the features and weights before the logits, on the same real training images in every "
+        "arm; mean over seeds. NC1, CDNV, NC3 and the distances are 0 and NC4 is 1 at full neural "
+        "collapse. Where minority classes collapse into each other their cosine rises towards 1 "
+        "and the norm ratio of majority to minority moves away from 1. ETF: equal lengths and "
+        "angles, the limit for balanced classes. SELI: the limit of cross-entropy for the class "
+        "frequencies this arm was trained on. Below a training accuracy of 0.99 the limit is far, "
+        "and the numbers are geometry only."
+    )
+    return Table("Neural collapse", tuple(columns), tuple(rows), caption)
+
+
+def fidelity_table(results: Results) -> Table:
+    """One row per class with synthetic images: scores beside those of real ones, or why not.
+
+    No rows if it was not measured.
+    """
+    classes = (results.get("fidelity") or {}).get("classes") or ()
+    rows = []
+    for entry in classes:
+        counts = f"{entry['n_real']:,} / {entry['n_synthetic']:,}"
+        texts, behind = [], []
+        for key, heading, higher in _FIDELITY_SCORES:
+            found = entry.get(key)
+            if found is None:
+                texts.append(NOT_AVAILABLE)
+                continue
+            texts.append(
+                f"{found['synthetic']:.2f} ({found['real_low']:.2f}–{found['real_high']:.2f})"
+            )
+            if (
+                found["synthetic"] < found["real_low"]
+                if higher
+                else (found["synthetic"] > found["real_high"])
+            ):
+                behind.append(heading)
+        said = entry["reason"] or ", ".join(behind) or "none"
+        rows.append(Row(tuple(map(Cell, (one_line(entry["class_name"]), counts, *texts, said)))))
+    columns = (
+        Column("class", numeric=False),
+        Column("images, test / synthetic"),
+        *(Column(heading) for _, heading, _ in _FIDELITY_SCORES),
+        Column("worse than real images in", numeric=False),
+    )
+    caption = (
+        "Synthetic images compared with a half of the real test images of their class; in brackets "
+        "the range that the other half reaches in their place. Recall is the share of real images "
+        "that the synthetic ones reach, precision the share of synthetic images among the real "
+        "ones. Distances are in-domain, in features of a classifier trained on the real training "
+        "images only: no published value compares with them. The test images are used for telling "
+        "alone: nothing was chosen by these numbers. A copy of a real image scores well here too."
+    )
+    return Table("Synthetic beside real images", columns, tuple(rows), caption)
 
 
 def specialists_table(results: Results) -> Table:
@@ -264,6 +389,11 @@ def likelihood_table(results: Results) -> Table:
     return Table("Likelihood of train and test images", columns, tuple(rows), caption)
 
 
+def about_verdicts(results: Results) -> str:
+    """How the verdicts of the classes came about, in one sentence."""
+    return _ABOUT_VERDICTS if n_seeds(results) > 1 else _how_to_read(results)
+
+
 def contestants(results: Results) -> str:
     """One sentence that names the two arms compared; "" without a comparison."""
     compared = comparison(results)
@@ -288,14 +418,14 @@ def arm_role(results: Results, arm: Mapping[str, Any]) -> Role:
 
 
 def _score_column(
-    values: Sequence[Estimate | None], arms: Sequence[Mapping[str, Any]]
+    values: Sequence[Estimate | None], arms: Sequence[Mapping[str, Any]], *, lowest: bool = False
 ) -> list[Cell]:
     means = [
         round(value.mean, 3)
         for value, arm in zip(values, arms, strict=True)
         if value is not None and not arm.get("oracle")
     ]
-    best = max(means) if len(set(means)) > 1 else None
+    best = (min if lowest else max)(means) if len(set(means)) > 1 else None
     return [
         Cell(score(v), v is not None and not arm.get("oracle") and round(v.mean, 3) == best)
         for v, arm in zip(values, arms, strict=True)
@@ -309,6 +439,10 @@ def _reading_cell(gain: Estimate | None) -> Cell:
 
 def _mean(value: Estimate | None) -> str:
     return NOT_AVAILABLE if value is None else f"{value.mean:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return NOT_AVAILABLE if value is None else f"{value:.2f}"
 
 
 def _how_to_read(results: Results) -> str:

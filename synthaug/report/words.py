@@ -10,11 +10,26 @@ NOT_AVAILABLE = "n/a"
 _DATA_WORDS = {
     "real": "real images",
     "real+oversample": "real + oversampling",
+    "classical": "real + classical augmentation",
+    "mixup": "real + mixup",
+    "cutmix": "real + CutMix",
+    "smote": "real + SMOTE in pixels",
+    "smote-features": "real + SMOTE in features",
     "copy-control": "copy control: real images duplicated",
+    "noise-control": "noise control: noisy duplicates",
     "synthaug": "synthaug",
+    "synthaug-unfiltered": "synthaug before selection",
+    "synthaug-weighted": "synthaug with a smaller loss",
+    "synthaug-finetune": "synthaug, real images last",
     "oracle": "oracle: extra real images",
 }
-_LOSS_WORDS = {"ce": "cross-entropy", "la": "logit adjustment"}
+_LOSS_WORDS = {
+    "ce": "cross-entropy",
+    "cb": "class-balanced loss",
+    "la": "logit adjustment",
+    "ldam": "LDAM-DRW",
+    "focal": "focal loss",
+}
 _METRIC_WORDS = {
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
@@ -22,14 +37,23 @@ _METRIC_WORDS = {
     "many_recall": "recall of classes with > 100 images",
     "medium_recall": "recall of classes with 20–100 images",
     "few_recall": "recall of classes with < 20 images",
+    "g_mean": "G-mean",
+    "worst_recall": "recall of the worst class",
+    "calibration_error": "calibration error",
 }
-_BRIEF_WORDS = {
-    "cross-entropy": "CE",
-    "logit adjustment": "LA",
-    ": real images duplicated": "",
-    ": extra real images": "",
-    "real images": "real",
+_BRIEF_DATA = {
+    "real": "real",
+    "classical": "real + augmentation",
+    "smote": "real + SMOTE",
+    "smote-features": "real + SMOTE, feat.",
+    "copy-control": "copy control",
+    "noise-control": "noise control",
+    "synthaug-unfiltered": "synthaug, unfiltered",
+    "synthaug-weighted": "synthaug, weighted",
+    "synthaug-finetune": "synthaug, real last",
+    "oracle": "oracle",
 }
+_BRIEF_LOSS = {"ce": "CE", "cb": "CB", "la": "LA", "ldam": "LDAM", "focal": "focal"}
 _VERDICT_WORDS = {
     "use": "Use the synthetic images",
     "do not use": "Do not use the synthetic images",
@@ -42,20 +66,30 @@ def describe_arm(arm: Mapping[str, Any]) -> str:
 
     Unknown data or loss names stand for themselves; an arm that has neither goes by its name.
     """
-    data, loss = arm.get("data"), arm.get("loss")
-    words = [
-        _DATA_WORDS.get(data, str(data)) if data else "",
-        _LOSS_WORDS.get(loss, str(loss)) if loss else "",
-    ]
-    return ", ".join(word for word in words if word) or str(arm.get("name", NOT_AVAILABLE))
+    return _in_words(arm, _DATA_WORDS, _LOSS_WORDS)
 
 
 def brief_arm(arm: Mapping[str, Any]) -> str:
     """An arm in few words, such as "real + oversampling, LA"; for narrow tables."""
-    words = describe_arm(arm)
-    for long, short in _BRIEF_WORDS.items():
-        words = words.replace(long, short)
-    return words
+    return _in_words(arm, _DATA_WORDS | _BRIEF_DATA, _BRIEF_LOSS)
+
+
+def explain_brief_losses(results: Results) -> str:
+    """What the short names of the losses in use mean: "CE: cross-entropy, LA: …"."""
+    used = {arm.get("loss") for arm in results["arms"]}
+    told = [f"{_BRIEF_LOSS[loss]}: {_LOSS_WORDS[loss]}" for loss in _BRIEF_LOSS if loss in used]
+    return ", ".join(told)
+
+
+def _in_words(
+    arm: Mapping[str, Any], data_words: Mapping[str, str], loss_words: Mapping[str, str]
+) -> str:
+    data, loss = arm.get("data"), arm.get("loss")
+    words = [
+        data_words.get(data, str(data)) if data else "",
+        loss_words.get(loss, str(loss)) if loss else "",
+    ]
+    return ", ".join(word for word in words if word) or str(arm.get("name", NOT_AVAILABLE))
 
 
 def describe_metric(metric: str, results: Results) -> str:
@@ -126,6 +160,14 @@ def averaging(results: Results) -> str:
     if n == 1:
         return "One seed, so no interval can be given"
     return f"Mean over {n} paired seeds with its 95 % t-interval"
+
+
+def averaging_of_differences(results: Results) -> str:
+    """The same of differences, whose intervals count the luck of the test images too."""
+    n = n_seeds(results)
+    if n == 1:
+        return averaging(results)
+    return f"Mean over {n} paired seeds; the 95 % interval counts the luck of seeds and test images"
 
 
 def one_line(text: object, limit: int | None = None) -> str:

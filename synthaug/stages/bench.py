@@ -56,6 +56,8 @@ class Bench:
     test: tuple[np.ndarray, np.ndarray]
     options: ClassifierOptions
     device: str
+    described: np.ndarray | None = None
+    """Images uint8 [N, C, H, W], never trained on, whose features `train` returns as well."""
 
     def train(self, arm: Arm, seed: int, stop: StopFlag | None = None) -> dict[str, np.ndarray]:
         """Train one classifier and test it.
@@ -64,8 +66,8 @@ class Bench:
         `train_accuracy` on the real train images and, if its last layer is an `nn.Linear`, what
         neural collapse is measured on: `train_features` float32 [M, D], the input of that layer for
         some real train images, the same ones in every arm and seed, their `train_feature_labels`
-        int64 [M], and its weight `last_layer` float32 [K, D] and `last_bias` float32 [K] (zero
-        where it has none).
+        int64 [M], its weight `last_layer` float32 [K, D] and `last_bias` float32 [K] (zero where
+        it has none), and the `features` float32 [N, D] of the `described` images if there are any.
 
         Raises `UsageError` for a classifier that cannot be built or lacks what the arm needs.
         """
@@ -106,6 +108,7 @@ class Bench:
             "seconds": np.array(seconds),
             "train_accuracy": np.array(np.mean(predicted == labels)),
             **_last_layer(classifier, images, labels),
+            **_features(classifier, self.described),
         }
 
 
@@ -128,6 +131,11 @@ def _last_layer(
         "last_layer": weight,
         "last_bias": bias,
     }
+
+
+def _features(classifier: nn.Module, images: np.ndarray | None) -> dict[str, np.ndarray]:
+    features = None if images is None else penultimate(classifier, images)
+    return {} if features is None else {"features": features}
 
 
 def sample_of_each_class(labels: np.ndarray) -> np.ndarray:

@@ -15,11 +15,11 @@ import numpy as np
 from synthaug.data.splits import Splits
 from synthaug.errors import DataError, UsageError
 from synthaug.recipe import Recipe
+from synthaug.stages.arm_scores import ArmRuns
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.progress import Progress
 from synthaug.stages.run_dir import RunDir, free_run
 from synthaug.stages.sizing import DEFAULT_LIMIT, parse_duration
-from synthaug.stages.verdict import ArmRuns
 
 FOLDS = "folds"
 SUMS = ("counts", "candidates", "shortfall", "rejected")
@@ -158,7 +158,11 @@ def pool(parts: Sequence[tuple[Dataset, dict[Any, ArmRuns]]]) -> tuple[Dataset, 
 
 
 def pool_runs(folds: Sequence[ArmRuns]) -> ArmRuns:
-    """Predictions of one arm on the images of all folds, seed by seed."""
+    """Predictions of one arm on the images of all folds, seed by seed.
+
+    Neural collapse is that of the first fold, as the train counts are: features of one fold's
+    network mean nothing to another's.
+    """
     by_seed = zip(*(fold.logits for fold in folds), strict=True)
     return replace(
         folds[0],

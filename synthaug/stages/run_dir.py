@@ -3,7 +3,7 @@
 recipe.yaml  dataset.json  pixels.npy  splits.json  plan.json  fit.json  generate.json
 base/ckpt-*/  specialists/<class>/ckpt-*/  metrics.jsonl  grids/
 candidates/  synthetic/<class>/  balanced/<class>/  synthaug_manifest.jsonl
-predictions/  tuning/  likelihood/  results.json  report.html
+predictions/  tuning/  fidelity/  likelihood/  results.json  report.html
 """
 
 import json

@@ -43,6 +43,11 @@ def read_synthetic(run: RunDir, dataset: Dataset) -> tuple[np.ndarray, np.ndarra
     return np.stack(images) if images else empty, np.array(labels, dtype=np.int64)
 
 
+def was_selected(run: RunDir) -> bool:
+    """Whether `generate` selected among candidates, so that an unfiltered set differs."""
+    return run.has("generate.json") and "selector" in run.read_json("generate.json")
+
+
 def read_unfiltered(run: RunDir, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """What `generate` would have written without selection, as `read_synthetic` returns it.
 

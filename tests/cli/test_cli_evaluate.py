@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,7 +11,16 @@ import pytest
 import torch
 import yaml
 from scipy import stats
-from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score, recall_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    recall_score,
+)
+
+from synthaug.evaluation.arms import TrainingSet
+from synthaug.stages.evaluate import _digest
 
 ARMS = [
     f"{data}/{loss}"
@@ -86,6 +96,143 @@ def test_the_difference_is_paired_and_against_the_best_arm_without_synthetic_dat
     told = comparison["differences"]["balanced_accuracy"]["values"]
     ours, theirs = (by_name[comparison[side]]["values"] for side in ("primary", "opponent"))
     assert told == pytest.approx(np.subtract(ours, theirs), abs=1e-5)
+
+
+def test_the_verdict_tells_every_class_what_and_why(smoke):
+    results = smoke.read("results.json")
+    verdict, data = results["verdict"], results["dataset"]
+    assert results["schema_version"] == 2
+    assert [v["class_name"] for v in verdict["per_class"]] == data["class_names"]
+    assert [v["n_test"] for v in verdict["per_class"]] == data["test_counts"]
+    assert results["comparison"]["opponent"] == verdict["opponents"][0]
+    recalls = {arm["name"]: arm["recall"] for arm in results["arms"]}
+    for k, told in enumerate(verdict["per_class"]):
+        ours, theirs = (recalls[arm][k]["values"] for arm in ("synthaug/la", told["opponent"]))
+        assert told["recall"]["values"] == pytest.approx(np.subtract(ours, theirs), abs=1e-5)
+        assert told["advice"] in ("use", "do not use", "cannot tell")
+        assert (told["advice"] == "cannot tell") == (told["p"] >= 0.05)
+        assert told["reason"].startswith("recall ")
+    page = Page((smoke.path / "report.html").read_text(encoding="utf-8"))
+    assert all(told["reason"] in page.text for told in verdict["per_class"])
+
+
+def test_intervals_of_differences_are_wider_than_luck_of_the_seeds_alone(smoke):
+    """With 2 seeds that agree, test images are still luck."""
+    results = smoke.read("results.json")
+    differences = results["comparison"]["differences"]
+    assert set(differences) == set(results["metrics"])
+    for told in differences.values():
+        if told is not None:
+            values = np.array(told["values"])
+            by_seed = stats.t.ppf(0.975, 1) * values.std(ddof=1) / np.sqrt(2)
+            assert min(told["mean"] + by_seed, 1) <= told["high"] + 1e-5
+            assert 0 <= told["p"] <= 1
+
+
+def test_further_numbers_of_an_arm(smoke):
+    results = smoke.read("results.json")
+    (entry,) = (a for a in results["arms"] if a["name"] == "synthaug/la")
+    kept = [predictions(smoke.path, "synthaug/la", seed) for seed in (0, 1)]
+    matrices = [confusion_matrix(p["y_true"], p["logits"].argmax(1)) for p in kept]
+    np.testing.assert_allclose(entry["confusion"], np.mean(matrices, axis=0), atol=0.01)
+    recall = np.array([np.diagonal(m) / m.sum(1) for m in matrices])
+    metrics = entry["metrics"]
+    assert metrics["worst_recall"]["values"] == pytest.approx(recall.min(1), abs=1e-5)
+    g_mean = np.exp(np.log(np.maximum(recall, 1e-300)).mean(1))
+    assert metrics["g_mean"]["values"] == pytest.approx(g_mean, abs=1e-5)
+    assert entry["worst_class"] == str(recall.mean(0).argmin())
+    assert all(0 <= v <= 1 for v in metrics["calibration_error"]["values"])
+
+
+def test_neural_collapse_of_every_arm(smoke):
+    collapse = smoke.read("results.json")["collapse"]
+    assert list(collapse["arms"]) == ARMS
+    assert collapse["after"] == "synthaug/la" and collapse["before"] in ARMS
+    for told in collapse["arms"].values():
+        assert 0 <= told["train_accuracy"] <= 1
+        assert -1 <= told["minority_cosine"] <= 1
+        assert 0 <= told["classifier_etf_distance"] <= 2**0.5
+    # Classes are drawn alike in these arms, so that their SELI is the ETF.
+    even = collapse["arms"]["real+oversample/ce"]
+    assert even["classifier_seli_distance"] == pytest.approx(even["classifier_etf_distance"])
+    uneven = collapse["arms"]["real/ce"]
+    assert uneven["classifier_seli_distance"] != uneven["classifier_etf_distance"]
+    text = (smoke.path / "report.html").read_text(encoding="utf-8")
+    assert "Neural collapse" in text and collapse["sentence"] in text
+
+
+def test_fidelity_of_the_classes_that_have_enough_images(cli, smoke, copied_run: Path):
+    results = smoke.read("results.json")
+    told = {c["class_name"]: c for c in results["fidelity"]["classes"]}
+    made = dict(zip(results["dataset"]["class_names"], results["synthetic_counts"], strict=True))
+    assert set(told) == {name for name, n in made.items() if n}
+    for name, entry in told.items():
+        assert entry["n_synthetic"] == made[name]
+        if made[name] < 30:
+            assert f"{made[name]} synthetic images" in entry["reason"]
+            assert entry["recall"] is None
+        else:
+            assert entry["reason"] is None
+            assert 0 <= entry["recall"]["real_low"] <= entry["recall"]["real"] <= 1
+    assert any(entry["reason"] is None for entry in told.values())
+    kept = copied_run / "fidelity" / "features.npz"
+    before = kept.stat().st_mtime_ns
+    cli("evaluate", "--run", copied_run).ok()
+    assert kept.stat().st_mtime_ns == before
+
+
+NETS = """
+from torch import nn
+
+def tiny(channels, n_classes, image_size):
+    return nn.Sequential(
+        nn.Conv2d(channels, n_classes, image_size, bias=BIAS), nn.Flatten()
+    )
+"""
+
+
+def test_a_classifier_of_ones_own_in_place_of_the_recipes(
+    cli, copied_run: Path, serial: None, tmp_path: Path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "evaluate_nets.py"
+    source.write_text(NETS.replace("BIAS", "True"))
+    words = ("evaluate", "--run", copied_run, "--arms", "real/ce,synthaug/la")
+    own = ("--classifier", "evaluate_nets:tiny", "--json")
+    results = cli(*words, *own).ok().json
+    assert results["protocol"]["classifier"] == "evaluate_nets:tiny, 0.00 M parameters"
+    assert results["commands"][-1].endswith("--classifier evaluate_nets:tiny")
+    assert results["collapse"] is None
+    before = stamps(copied_run)
+    cli(*words, *own).ok()
+    assert stamps(copied_run) == before
+    source.write_text(NETS.replace("BIAS", "False"))  # other code under the same name
+    cli(*words, *own).ok()
+    changed = {name for name in before if before[name] != stamps(copied_run)[name]}
+    assert changed == {f"{arm}/seed-{s}.npz" for arm in ("real-ce", "synthaug-la") for s in (0, 1)}
+    refused = cli(*words, "--classifier", "evaluate_nets:missing")
+    assert refused.code == 2 and "missing" in refused.fault
+
+
+def test_a_digest_misses_no_field_of_the_training_set():
+    images = np.arange(2 * 64, dtype=np.uint8).reshape(2, 1, 8, 8)
+    labels, weights = np.array([0, 1]), np.array([0.5, 0.5])
+    data = TrainingSet(images, labels, weights)
+    others = {
+        "images": images[::-1],
+        "labels": labels[::-1],
+        "weights": np.array([0.4, 0.6]),
+        "last_weights": weights,
+        "discounted": np.array([False, True]),
+        "transform": "mixup",
+        "smote_features": np.array([0, 1]),
+    }
+    assert set(others) == {f.name for f in fields(TrainingSet)}
+    digests = {_digest(data), *(_digest(replace(data, **{k: v})) for k, v in others.items())}
+    assert len(digests) == 1 + len(others)
+    assert _digest(replace(data, images=images.copy())) == _digest(data)
+    # One shape for another is not the same, though its bytes are.
+    assert _digest(replace(data, images=images.reshape(2, 4, 4, 4))) not in digests
 
 
 def test_every_arm_has_the_same_test_set_steps_and_seeds(smoke):

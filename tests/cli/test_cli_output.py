@@ -69,7 +69,7 @@ def test_help_names_the_three_verbs_and_every_option(cli):
         "fit": "--dataset --per-class --from-scratch --recipe --set --image-size --time-limit "
         "--run --device --seed --dry-run --json",
         "generate": "--balance --sampler --steps --cfg-scale --run --device --json",
-        "evaluate": "--run --arms --seeds --oracle --likelihood --device --json",
+        "evaluate": "--run --arms --classifier --seeds --oracle --likelihood --device --json",
         "demo": "--out --recipe --device --json",
         "ablate": "--recipe --dataset --out --set --device --json",
     }.items():

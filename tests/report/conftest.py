@@ -89,7 +89,7 @@ def make_results(
     differences["medium_recall"] = estimate(0.009, half, rng)
     gains = [estimate(0.03 * k / n_classes - 0.004, half and 0.003, rng) for k in range(n_classes)]
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "synthaug_version": "0.1.0",
         "created": "2026-11-24T09:00:00+00:00",
         "dataset": {

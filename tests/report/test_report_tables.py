@@ -7,15 +7,39 @@ from synthaug.report.results import check_results, estimate, metric_of
 from synthaug.report.tables import (
     arms_table,
     classes_table,
+    collapse_table,
     differences_table,
+    fidelity_table,
     likelihood_table,
+    reasons_table,
     specialists_table,
 )
-from synthaug.report.words import describe_arm, describe_metric, reading, score, share, signed
+from synthaug.report.words import (
+    brief_arm,
+    describe_arm,
+    describe_metric,
+    reading,
+    score,
+    share,
+    signed,
+)
 
 
 def headings(table):
     return [column.heading for column in table.columns]
+
+
+def per_class(results, use):
+    """A verdict per class as results.json has it."""
+    return [
+        {
+            "class_name": name,
+            "advice": "use" if k in use else "cannot tell",
+            "reason": f"because of {k}",
+            "detectable": 0.05 if k in use else None,
+        }
+        for k, name in enumerate(results["dataset"]["class_names"])
+    ]
 
 
 def texts(row):
@@ -89,7 +113,7 @@ def test_shares_are_percentages():
             {"name": "a", "data": "oracle", "loss": "ce"},
             "oracle: extra real images, cross-entropy",
         ),
-        ({"name": "a", "data": "mixup", "loss": "focal"}, "mixup, focal"),
+        ({"name": "a", "data": "mixup", "loss": "focal"}, "real + mixup, focal loss"),
         ({"name": "only/name"}, "only/name"),
     ],
 )
@@ -101,7 +125,8 @@ def test_metrics_count_the_rarest_and_fall_back_to_their_name(results):
     assert describe_metric("rarest_recall", results) == "recall of the 3 rarest"
     results["dataset"]["rarest"] = ["digit 9"]
     assert describe_metric("rarest_recall", results) == "recall of the rarest class"
-    assert describe_metric("g_mean", results) == "g mean"
+    assert describe_metric("g_mean", results) == "G-mean"
+    assert describe_metric("top_two", results) == "top two"
 
 
 def test_arms_table_rows_roles_and_columns(results):
@@ -229,9 +254,77 @@ def test_classes_table_gives_no_reading_on_one_test_image(results):
 
 
 def test_classes_table_shows_verdicts_when_there_are_any(results):
-    results["verdict"]["per_class"] = [None] * 9 + ["use"]
+    results["verdict"]["per_class"] = per_class(results, use=[9])
     table = classes_table(results)
-    assert [cell.text for cell in column(table, "verdict")] == ["use"] + ["n/a"] * 9
+    assert "reading" not in headings(table)
+    verdicts = column(table, "verdict")
+    assert [cell.text for cell in verdicts] == ["use"] + ["cannot tell"] * 9
+    assert [cell.strong for cell in verdicts] == [True] + [False] * 9
+    least = column(table, "smallest difference it would find")
+    assert [cell.text for cell in least] == ["0.050"] + ["n/a"] * 9
+    assert "corrected for the number of classes" in table.caption
+
+
+def test_reasons_of_the_verdicts_the_rarest_first(results):
+    assert not reasons_table(results).rows
+    results["verdict"]["per_class"] = per_class(results, use=[9])
+    rows = [texts(row) for row in reasons_table(results).rows]
+    assert rows[0] == ["digit 9", "use", "because of 9"]
+    assert rows[-1] == ["digit 0", "cannot tell", "because of 0"]
+
+
+def test_collapse_table_has_the_arms_that_were_measured(results):
+    assert not collapse_table(results).rows
+    keys = ("train_accuracy", "nc1", "minority_cosine", "classifier_etf_distance")
+    numbers = dict(zip(keys, (0.998, 0.034, -0.12, 0.271), strict=True))
+    arms = {"synthaug/la": {**numbers, "nc3": None}, "real/ce": numbers}
+    results["collapse"] = {"sentence": None, "arms": arms}
+    table = collapse_table(results)
+    assert [row.cells[0].text for row in table.rows] == [
+        "real images, cross-entropy",
+        "synthaug, logit adjustment",
+    ]
+    told = dict(zip(headings(table), texts(table.rows[1]), strict=True))
+    assert told["NC1"] == "0.03" and told["minority cosine"] == "-0.12" and told["NC3"] == "n/a"
+    assert table.rows[1].role == "primary"
+
+
+def test_fidelity_is_shown_beside_real_images_or_with_the_reason_why_not(results):
+    assert not fidelity_table(results).rows
+    beside = {"synthetic": 0.6, "real": 0.8, "real_low": 0.7, "real_high": 0.85}
+    scores = ("precision", "recall", "density", "coverage", "frechet", "kernel")
+    found = dict.fromkeys(scores, beside) | {"frechet": {**beside, "synthetic": 0.9}}
+    found["precision"] = {**beside, "synthetic": 0.75}
+    counts = {"n_real": 100, "n_synthetic": 1980}
+    classes = [
+        {"class_name": "digit 9", **counts, **found, "reason": None},
+        {"class_name": "digit 8", **counts, **dict.fromkeys(scores), "reason": "too few"},
+    ]
+    results["fidelity"] = {"features": "real/ce, seed 0", "classes": classes}
+    rows = [texts(row) for row in fidelity_table(results).rows]
+    assert rows[0][:3] == ["digit 9", "100 / 1,980", "0.75 (0.70–0.85)"]
+    assert rows[0][-1] == "recall, density, coverage, Fréchet distance"
+    assert rows[1] == ["digit 8", "100 / 1,980", *["n/a"] * 6, "too few"]
+
+
+def test_the_least_calibration_error_is_the_best(results):
+    for error, arm in enumerate(results["arms"], 3):
+        mean = 0.01 * error
+        arm["metrics"]["calibration_error"] = {"mean": mean, "low": 0, "high": 1, "values": [mean]}
+    table = arms_table(results)
+    assert [cell.strong for cell in column(table, "calibration error")] == [True] + [False] * 7
+    assert "but for the calibration error" in table.caption
+
+
+def test_every_arm_has_words_of_its_own():
+    from synthaug.evaluation.arms import DATA_SIDES, LOSS_SIDES
+
+    arms = [{"data": data, "loss": loss} for data in DATA_SIDES for loss in LOSS_SIDES]
+    for describe in (describe_arm, brief_arm):
+        words = [describe(arm) for arm in arms]
+        assert len(set(words)) == len(arms)
+        assert not any(loss == word.split(", ")[-1] for word in words for loss in ("ce", "cb"))
+    assert max(len(brief_arm(arm)) for arm in arms) <= 27
 
 
 @pytest.mark.parametrize("n_classes", [2, 100])
@@ -260,8 +353,8 @@ def test_specialists_table(results):
 
 
 def test_results_of_another_schema_or_with_gaps_are_refused(results):
-    with pytest.raises(DataError, match="schema_version 2"):
-        check_results({**results, "schema_version": 2})
+    with pytest.raises(DataError, match="schema_version 1"):
+        check_results({**results, "schema_version": 1})
     with pytest.raises(DataError, match="arms"):
         check_results({k: v for k, v in results.items() if k != "arms"})
     with pytest.raises(DataError, match="synthetic_counts for 10 classes"):
