@@ -147,7 +147,7 @@ def test_guidance_doubles_the_expected_cost_of_an_image(dataset_of, quick_rates,
     monkeypatch.setattr(sizing, "_measure_denoiser", lambda *args: (100.0, 200.0))
     plain, guided = (plan(dataset_of(40, 20), f"sampling.cfg_scale={w}") for w in (1, 2))
     assert plain.sample_rate == 2 * guided.sample_rate
-    assert guided.generate_seconds == pytest.approx(20 / guided.sample_rate)
+    assert guided.generate_seconds == pytest.approx(1.5 * 20 / guided.sample_rate)
     assert guided.generate_seconds == 2 * plain.generate_seconds
 
 
@@ -156,7 +156,19 @@ def test_variations_are_expected_to_take_the_steps_that_are_left(
 ):
     monkeypatch.setattr(sizing, "_measure_denoiser", lambda *args: (100.0, 200.0))
     told = plan(dataset_of(40, 20, 10), "sampling.strength=0.7")  # two of the three steps
-    assert told.generate_seconds == pytest.approx((20 * 3 + 30 * 2) / 200)
+    assert told.generate_seconds == pytest.approx(1.5 * (20 * 3 + 30 * 2) / 200)
+
+
+@pytest.mark.parametrize(
+    ("override", "drawn"),
+    [("selection.over_generate=2.01", 41), ("selection.enabled=false", 20)],
+)
+def test_the_candidates_that_selection_draws_are_expected(
+    dataset_of, quick_rates, monkeypatch, override: str, drawn: int
+):
+    monkeypatch.setattr(sizing, "_measure_denoiser", lambda *args: (100.0, 200.0))
+    told = plan(dataset_of(40, 20), override)
+    assert told.generate_seconds == pytest.approx(drawn * 3 / 200)
 
 
 def test_a_strength_that_leaves_no_step_is_refused_before_training(dataset_of, quick_rates):
