@@ -21,6 +21,7 @@ from synthaug.report.tables import (
     contestants,
     differences_table,
     fidelity_table,
+    further_table,
     likelihood_table,
     reasons_table,
     specialists_table,
@@ -134,6 +135,7 @@ def _context(
         ],
         "differences": differences_table(results),
         "arms": arms_table(results),
+        "further": further_table(results),
         "pictures": [
             (picture, (_sheet("real", picture.real), _sheet("synthetic", picture.synthetic)))
             for picture in pictures

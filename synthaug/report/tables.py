@@ -40,10 +40,8 @@ _ARM_METRICS = (
     "many_recall",
     "medium_recall",
     "few_recall",
-    "worst_recall",
-    "g_mean",
-    "calibration_error",
 )
+_FURTHER_METRICS = ("worst_recall", "g_mean", "calibration_error")
 _LOWER_IS_BETTER = ("calibration_error",)
 _COLLAPSE_COLUMNS = (
     ("train_accuracy", "training accuracy"),
@@ -137,7 +135,7 @@ def arms_table(results: Results) -> Table:
             columns.append(
                 Column(describe_metric(metric, results), brief=brief, essential=bool(brief))
             )
-            cells.append(_score_column(values, arms, lowest=metric in _LOWER_IS_BETTER))
+            cells.append(_score_column(values, arms))
     for metric in _GAP_METRICS:
         gaps = [(arm.get("gap_closed") or {}).get(metric) for arm in arms]
         if any(gap is not None for gap in gaps):
@@ -156,11 +154,6 @@ def arms_table(results: Results) -> Table:
         f"{averaging(results)}{' (± half its width)' if n_seeds(results) > 1 else ''}.",
         "Higher is better everywhere; the best of each column is marked.",
     ]
-    if any(metric_of(arm, "calibration_error") for arm in arms):
-        caption[-1] = (
-            "Higher is better, but for the calibration error: the mean distance between the "
-            "probability of a label and how often it is right. The best of each column is marked."
-        )
     if any(arm.get("oracle") for arm in arms):
         caption.append("The oracle had extra real images and does not compete.")
     if any(column.heading.startswith("gap closed") for column in columns):
@@ -169,6 +162,35 @@ def arms_table(results: Results) -> Table:
             "to the oracle (100 %)."
         )
     return Table("All training regimes", tuple(columns), rows, " ".join(caption))
+
+
+def further_table(results: Results) -> Table:
+    """One row per arm: worst class, G-mean, calibration and training; no rows in older results."""
+    arms: Sequence[Mapping[str, Any]] = results["arms"]
+    columns = [
+        _score_column([metric_of(arm, metric) for arm in arms], arms, metric in _LOWER_IS_BETTER)
+        for metric in _FURTHER_METRICS
+    ]
+    rows = []
+    for i, arm in enumerate(arms):
+        if any(metric in arm["metrics"] for metric in _FURTHER_METRICS):
+            name = Cell(describe_arm(arm), brief=brief_arm(arm))
+            worst = Cell(one_line(arm.get("worst_class") or NOT_AVAILABLE, 24))
+            train = Cell(_mean(Estimate(arm["train_accuracy"], None, None, ())))
+            rows.append(Row((name, worst, *(c[i] for c in columns), train), arm_role(results, arm)))
+    headings = (
+        Column("training regime", numeric=False),
+        Column("worst class", numeric=False),
+        *(Column(describe_metric(metric, results)) for metric in _FURTHER_METRICS),
+        Column("training accuracy"),
+    )
+    caption = (
+        f"{averaging(results)}. The worst class is that of the lowest mean recall; the recall "
+        "beside it is that of each seed's own worst class. G-mean: geometric mean of the recalls. "
+        "Calibration error: mean distance between the probability of a label and how often it is "
+        "right; lower is better. Training accuracy: on the real training images."
+    )
+    return Table("Further numbers", headings, tuple(rows), caption)
 
 
 def differences_table(results: Results) -> Table:
@@ -418,7 +440,7 @@ def arm_role(results: Results, arm: Mapping[str, Any]) -> Role:
 
 
 def _score_column(
-    values: Sequence[Estimate | None], arms: Sequence[Mapping[str, Any]], *, lowest: bool = False
+    values: Sequence[Estimate | None], arms: Sequence[Mapping[str, Any]], lowest: bool = False
 ) -> list[Cell]:
     means = [
         round(value.mean, 3)
@@ -442,7 +464,7 @@ def _mean(value: Estimate | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return NOT_AVAILABLE if value is None else f"{value:.2f}"
+    return NOT_AVAILABLE if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def _how_to_read(results: Results) -> str:

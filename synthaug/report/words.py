@@ -1,5 +1,6 @@
 """The words and number formats a reader meets: arms, metrics, differences and their readings."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -168,6 +169,11 @@ def averaging_of_differences(results: Results) -> str:
     if n == 1:
         return averaging(results)
     return f"Mean over {n} paired seeds; the 95 % interval counts the luck of seeds and test images"
+
+
+def with_minus_signs(text: str) -> str:
+    """Decimal numbers of a sentence with the minus sign that the tables have for a hyphen."""
+    return re.sub(r"(?<![\w.])-(?=\d\.\d\d)", "−", text)
 
 
 def one_line(text: object, limit: int | None = None) -> str:

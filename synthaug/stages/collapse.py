@@ -12,6 +12,7 @@ from synthaug.evaluation.collapse import NeuralCollapse, neural_collapse
 from synthaug.evaluation.collapse_words import describe_collapse
 from synthaug.evaluation.geometry import minority_geometry
 from synthaug.evaluation.options import ClassifierOptions
+from synthaug.report.words import with_minus_signs
 from synthaug.stages.arm_scores import ArmRuns
 
 
@@ -79,7 +80,7 @@ def collapse_json(
     first, second = measured.get(before or ""), measured.get(after or "")
     sentence = None
     if first is not None and second is not None:
-        sentence = describe_collapse(first, second, minority)
+        sentence = with_minus_signs(describe_collapse(first, second, minority))
     return {
         "before": before if first else None,
         "after": after if second else None,

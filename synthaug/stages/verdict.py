@@ -11,7 +11,7 @@ from synthaug.evaluation.metrics import GROUPS, rarest_classes
 from synthaug.evaluation.paired import accuracy, macro_f1, mean_recall, paired_differences
 from synthaug.evaluation.prices import Price
 from synthaug.evaluation.verdict import Judgement, judge
-from synthaug.report.words import describe_arm
+from synthaug.report.words import describe_arm, with_minus_signs
 from synthaug.stages.arm_scores import HEADLINE, METRICS, Scored, arm_facts, as_json
 
 PRIMARY_PREFERENCE = ("la", "ce")
@@ -103,7 +103,7 @@ def _verdict_json(
     judged: Judgement, names: Mapping[str, str], class_names: tuple[str, ...]
 ) -> dict[str, Any]:
     """The judgement with arms by their `names` instead of their words."""
-    reason = judged.reason
+    reason = with_minus_signs(judged.reason)
     return {
         "overall": judged.advice,
         "sentence": f"{reason[:1].upper()}{reason[1:]}.",
@@ -119,7 +119,7 @@ def _verdict_json(
                 "class_name": verdict.class_name,
                 "n_test": verdict.n_test,
                 "advice": verdict.advice,
-                "reason": verdict.reason,
+                "reason": with_minus_signs(verdict.reason),
                 "opponent": names[verdict.opponent] if verdict.opponent else None,
                 "recall": as_json(verdict.recall),
                 "p": None if verdict.p is None else round(verdict.p, 6),

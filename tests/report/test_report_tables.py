@@ -10,6 +10,7 @@ from synthaug.report.tables import (
     collapse_table,
     differences_table,
     fidelity_table,
+    further_table,
     likelihood_table,
     reasons_table,
     specialists_table,
@@ -285,7 +286,7 @@ def test_collapse_table_has_the_arms_that_were_measured(results):
         "synthaug, logit adjustment",
     ]
     told = dict(zip(headings(table), texts(table.rows[1]), strict=True))
-    assert told["NC1"] == "0.03" and told["minority cosine"] == "-0.12" and told["NC3"] == "n/a"
+    assert told["NC1"] == "0.03" and told["minority cosine"] == "−0.12" and told["NC3"] == "n/a"
     assert table.rows[1].role == "primary"
 
 
@@ -308,12 +309,22 @@ def test_fidelity_is_shown_beside_real_images_or_with_the_reason_why_not(results
 
 
 def test_the_least_calibration_error_is_the_best(results):
+    assert not further_table(results).rows
     for error, arm in enumerate(results["arms"], 3):
         mean = 0.01 * error
         arm["metrics"]["calibration_error"] = {"mean": mean, "low": 0, "high": 1, "values": [mean]}
-    table = arms_table(results)
+    table = further_table(results)
     assert [cell.strong for cell in column(table, "calibration error")] == [True] + [False] * 7
-    assert "but for the calibration error" in table.caption
+    assert [cell.text for cell in column(table, "training accuracy")] == ["0.990"] * 8
+    assert column(table, "G-mean")[0].text == column(table, "worst class")[0].text == "n/a"
+
+
+def test_numbers_in_sentences_get_minus_signs_and_names_keep_their_hyphens():
+    from synthaug.report.words import with_minus_signs
+
+    text = "recall -0.196 [-0.268, +0.124] of “-1” against “real-only”, 3-fold"
+    expected = "recall −0.196 [−0.268, +0.124] of “-1” against “real-only”, 3-fold"
+    assert with_minus_signs(text) == expected
 
 
 def test_every_arm_has_words_of_its_own():
