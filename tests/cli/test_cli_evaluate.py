@@ -226,6 +226,7 @@ def test_a_digest_misses_no_field_of_the_training_set():
         "discounted": np.array([False, True]),
         "transform": "mixup",
         "smote_features": np.array([0, 1]),
+        "tau": 0.5,
     }
     assert set(others) == {f.name for f in fields(TrainingSet)}
     digests = {_digest(data), *(_digest(replace(data, **{k: v})) for k, v in others.items())}
