@@ -4,6 +4,7 @@ from typing import Any
 
 from synthaug.cli.terminal import Terminal, duration
 from synthaug.report.ablation import ablation_table
+from synthaug.report.further_tables import likelihood_table
 from synthaug.report.inspection import finding_lines, heading, inspection_table
 from synthaug.report.tables import (
     Cell,
@@ -14,7 +15,6 @@ from synthaug.report.tables import (
     arms_table,
     classes_table,
     differences_table,
-    likelihood_table,
 )
 from synthaug.report.words import describe_verdict, explain_brief_losses
 

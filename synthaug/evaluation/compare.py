@@ -1,4 +1,4 @@
-"""From scores per seed to intervals over seeds, and a verdict on them.
+"""From scores per seed to intervals over seeds.
 
 These intervals take the test images as given. `paired.py` and `verdict.py` count the luck of which
 images were tested as well.
@@ -58,43 +58,3 @@ def gap_closed(arm: float, reference: float, oracle: float) -> float | None:
     """
     gap = oracle - reference
     return (arm - reference) / gap if gap > 1e-3 else None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """`use`, `do not use` or `cannot tell`, and the sentence that says why in numbers."""
-
-    overall: Literal["use", "do not use", "cannot tell"]
-    sentence: str
-
-
-def decide(
-    balanced: Estimate | None, minority: Estimate | None, *, opponent: str, n_seeds: int
-) -> Verdict:
-    """The verdict on synthetic data from its paired differences to the best arm without them.
-
-    `use` asks for minority recall that is better with balanced accuracy that is not worse;
-    `do not use` follows when either is worse and neither is better; all else cannot be told.
-    """
-    if balanced is None or minority is None:
-        return Verdict("cannot tell", "The test set holds too few classes to compare anything.")
-    if n_seeds < 2:
-        return Verdict(
-            "cannot tell",
-            "One seed gives no interval: run `synthaug evaluate --seeds 5` for a verdict.",
-        )
-    numbers = (
-        f"minority recall {_signed(minority)}, balanced accuracy {_signed(balanced)} "
-        f"against {opponent}"
-    )
-    if minority.reading == "better" and balanced.reading != "worse":
-        return Verdict("use", f"The synthetic images helped: {numbers}.")
-    if "worse" in (minority.reading, balanced.reading):
-        if "better" in (minority.reading, balanced.reading):
-            return Verdict("cannot tell", f"A trade, not a gain: {numbers}.")
-        return Verdict("do not use", f"The synthetic images made things worse: {numbers}.")
-    return Verdict("cannot tell", f"No evidence that the synthetic images helped: {numbers}.")
-
-
-def _signed(e: Estimate) -> str:
-    return f"{e.mean:+.3f} [{e.low:+.3f}, {e.high:+.3f}]"

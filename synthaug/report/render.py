@@ -12,19 +12,21 @@ from numpy.typing import NDArray
 
 from synthaug.report.facts import how_it_was_done, key_numbers, limits
 from synthaug.report.figures import counts_plot, dot_plot, loss_curve
+from synthaug.report.further_tables import (
+    collapse_table,
+    fidelity_table,
+    likelihood_table,
+    specialists_table,
+)
 from synthaug.report.pictures import Picture, png_data_uri, tile
 from synthaug.report.results import Results, check_results, metric_of
 from synthaug.report.tables import (
     arms_table,
     classes_table,
-    collapse_table,
     contestants,
     differences_table,
-    fidelity_table,
     further_table,
-    likelihood_table,
     reasons_table,
-    specialists_table,
 )
 from synthaug.report.words import describe_metric, describe_verdict, one_line
 

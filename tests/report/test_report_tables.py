@@ -3,17 +3,19 @@ import re
 import pytest
 
 from synthaug.errors import DataError
+from synthaug.report.further_tables import (
+    collapse_table,
+    fidelity_table,
+    likelihood_table,
+    specialists_table,
+)
 from synthaug.report.results import check_results, estimate, metric_of
 from synthaug.report.tables import (
     arms_table,
     classes_table,
-    collapse_table,
     differences_table,
-    fidelity_table,
     further_table,
-    likelihood_table,
     reasons_table,
-    specialists_table,
 )
 from synthaug.report.words import (
     brief_arm,
@@ -298,14 +300,14 @@ def test_fidelity_is_shown_beside_real_images_or_with_the_reason_why_not(results
     found["precision"] = {**beside, "synthetic": 0.75}
     counts = {"n_real": 100, "n_synthetic": 1980}
     classes = [
-        {"class_name": "digit 9", **counts, **found, "reason": None},
         {"class_name": "digit 8", **counts, **dict.fromkeys(scores), "reason": "too few"},
+        {"class_name": "digit 9", **counts, **found, "reason": None},
     ]
     results["fidelity"] = {"features": "real/ce, seed 0", "classes": classes}
     rows = [texts(row) for row in fidelity_table(results).rows]
     assert rows[0][:3] == ["digit 9", "100 / 1,980", "0.75 (0.70–0.85)"]
-    assert rows[0][-1] == "recall, density, coverage, Fréchet distance"
-    assert rows[1] == ["digit 8", "100 / 1,980", *["n/a"] * 6, "too few"]
+    assert rows[0][-1] == "recall, coverage, Fréchet distance"
+    assert rows[1] == ["digit 8", "100 / 1,980", *["n/a"] * 4, "too few"]
 
 
 def test_the_least_calibration_error_is_the_best(results):
