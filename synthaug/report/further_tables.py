@@ -153,13 +153,13 @@ def fidelity_table(results: Results) -> Table:
         Column("worse than real images in", numeric=False),
     )
     caption = (
-        "Synthetic images compared with a half of the real test images of their class; in "
-        "brackets the range that the other half reaches in their place. Rarest class first. "
-        "Recall is the share of real images that the synthetic ones reach, precision the share of "
-        "synthetic images among the real ones. Distances are in-domain, in features of a "
-        "classifier trained on the real training images only: no published value compares with "
-        "them. The test images are used for telling alone: nothing was chosen by these numbers. A "
-        "copy of a real image scores well here too."
+        "Synthetic images compared with a half of the real test images of their class; in brackets "
+        "the range that the other half reaches in their place. Rarest class first. Recall is the "
+        "share of real images that the synthetic ones reach, precision the share of synthetic "
+        "images among the real ones. Distances are in-domain, in features of a classifier trained "
+        "on the real training images only: no published value compares with them. The test images "
+        "are used for telling alone: nothing was chosen by these numbers. A copy of a real image "
+        "scores well here too."
     )
     return Table("Synthetic beside real images", columns, tuple(rows), caption)
 

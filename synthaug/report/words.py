@@ -22,6 +22,8 @@ _DATA_WORDS = {
     "synthaug-unfiltered": "synthaug before selection",
     "synthaug-weighted": "synthaug with a smaller loss",
     "synthaug-finetune": "synthaug, real images last",
+    "real-tuned": "real images, tuned",
+    "synthaug-tuned": "synthaug, tuned",
     "oracle": "oracle: extra real images",
 }
 _LOSS_WORDS = {

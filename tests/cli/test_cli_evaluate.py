@@ -121,9 +121,13 @@ def test_intervals_of_differences_are_wider_than_luck_of_the_seeds_alone(smoke):
     results = smoke.read("results.json")
     differences = results["comparison"]["differences"]
     assert set(differences) == set(results["metrics"])
-    for told in differences.values():
+    by_name = {a["name"]: a["metrics"] for a in results["arms"]}
+    ours, theirs = (by_name[results["comparison"][side]] for side in ("primary", "opponent"))
+    for metric, told in differences.items():
+        assert (told is None) == (ours[metric] is None), metric
         if told is not None:
-            values = np.array(told["values"])
+            values = np.subtract(ours[metric]["values"], theirs[metric]["values"])
+            assert told["values"] == pytest.approx(values, abs=1e-5), metric
             by_seed = stats.t.ppf(0.975, 1) * values.std(ddof=1) / np.sqrt(2)
             assert min(told["mean"] + by_seed, 1) <= told["high"] + 1e-5
             assert 0 <= told["p"] <= 1
