@@ -131,6 +131,7 @@ def _context(
         "reasons": reasons_table(results),
         "collapse": collapse_table(results),
         "fidelity": fidelity_table(results),
+        "tuning": [part["sentence"] for part in results.get("tuning") or []],
         "collapse_sentence": (results.get("collapse") or {}).get("sentence"),
         "dots": [
             (describe_metric(metric, results), dot_plot(results, metric)) for metric in plotted

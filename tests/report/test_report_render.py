@@ -191,3 +191,12 @@ def test_a_failed_replacement_leaves_no_draft(tmp_path, results):
     with pytest.raises(OSError):
         write_report(tmp_path / "report.html", results)
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_what_tuning_chose_is_told_and_escaped(make_results):
+    results = make_results()
+    assert "What tuning chose" not in render_report(results)
+    results["tuning"] = [{"sentence": "No <synthetic> image was chosen."}]
+    text = render_report(results)
+    Page(text)
+    assert "What tuning chose" in text and "No &lt;synthetic&gt; image was chosen." in text
