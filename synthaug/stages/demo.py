@@ -37,5 +37,6 @@ def demo(
     progress.say(f"the images, as a user would have them: {dataset}")
     run = home / "run"
     fit(FitRequest(dataset, recipe, run=run, device=device), progress, on_plan)
-    generate(GenerateRequest(run=run, device=device), progress)
+    for notice in generate(GenerateRequest(run=run, device=device), progress)["notices"]:
+        progress.warn(notice)
     return evaluate(EvaluateRequest(run=run, device=device), progress)
