@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 
-from synthaug.data.feedback import find_manifests, synthetic_images
 from synthaug.stages.reading import Reading
 
 EXAMPLES = 5
@@ -35,7 +34,6 @@ def dataset_findings(reading: Reading) -> list[Finding]:
     """Findings that do not depend on a split: files, repeated images, odd ones."""
     found = [
         _broken(reading),
-        _synthetic(reading),
         *_repeats(reading),
         _near(reading),
         *_odd(reading),
@@ -55,19 +53,6 @@ def _broken(reading: Reading) -> Finding | None:
         "broken", "warning", len(bad), f"{_n(len(bad), 'image')} cannot be read: left out",
         "open them in a viewer, export them again or remove them; --on-bad-image error stops at "
         "the first", tuple(f"{b.path}: {b.reason}" for b in bad[:EXAMPLES]),
-    )  # fmt: skip
-
-
-def _synthetic(reading: Reading) -> Finding | None:
-    made = synthetic_images(reading.decoded.content_hashes, find_manifests(reading.index.origin))
-    if not made:
-        return None
-    return Finding(
-        "synthetic", "refused", len(made),
-        f"{_n(len(made), 'image')} made by synthaug (listed in {made[0][1]}): a model trained on "
-        "its own samples drifts away from the data",
-        "give the folder of real images; balanced/ is for training classifiers",
-        tuple(reading.paths[i] for i, _ in made[:EXAMPLES]),
     )  # fmt: skip
 
 

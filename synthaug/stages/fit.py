@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +59,7 @@ def fit(
     progress = progress or Silent()
     device = resolve_device(request.device)
     if is_folded(request.recipe):
-        one = partial(fit, progress=progress)
-        return fit_folds(request, lambda own, hook: one(own, on_plan=hook), on_plan, progress)
+        return fit_folds(request, lambda own, hook: fit(own, progress, hook), on_plan, progress)
     if request.run is not None:
         check_new_run(request.run, request.dataset)
     with stop_flag() as stop:

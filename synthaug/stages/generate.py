@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +61,11 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> dict
     with run.locked(), stop_flag() as stop:
         recipe = read_recipe(run)
         if is_folded(recipe):
-            own = partial(_generate_fold, request, progress)
-            return generate_folds(run, recipe, own, progress)
+
+            def in_fold(own: RunDir) -> dict[str, Any]:
+                return generate(replace(request, run=own.path), progress)
+
+            return generate_folds(run, recipe, in_fold, progress)
         dataset = load_dataset(run)
         changes = {f: getattr(request, f) for f in ("sampler", "steps", "cfg_scale", "strength")}
         sampling = recipe.sampling.model_copy(
@@ -85,10 +87,6 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> dict
             chooser = Chooser(run, dataset, recipe, device, progress, stop)
         candidates = Candidates(run, dataset, sampling, recipe.seed, stop, chooser)
         return _Session(run, dataset, plan, sampling, networks, candidates, progress).generate()
-
-
-def _generate_fold(request: GenerateRequest, progress: Progress, run: RunDir) -> dict[str, Any]:
-    return generate(replace(request, run=run.path), progress)
 
 
 @dataclass

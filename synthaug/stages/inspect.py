@@ -17,7 +17,7 @@ from synthaug.recipe import Recipe
 from synthaug.stages.dataset import split_reading
 from synthaug.stages.findings import Finding, dataset_findings
 from synthaug.stages.progress import Progress, Silent
-from synthaug.stages.reading import Reading, read_images
+from synthaug.stages.reading import Reading, read_images, refuse_synthetic
 
 LARGEST_SIZE = 32
 """As `fit` on a CPU would choose it."""
@@ -45,6 +45,10 @@ def inspect(request: InspectRequest, progress: Progress | None = None) -> dict[s
     findings = dataset_findings(reading)
     splits, plan = None, None
     try:
+        refuse_synthetic(reading)
+    except SynthaugError as error:
+        findings.append(Finding("synthetic", "refused", 1, error.found, error.remedy))
+    try:
         splits = split_reading(reading, recipe.data, recipe.seed)
         plan = _plan(reading, splits, recipe)
     except SynthaugError as error:
@@ -64,6 +68,7 @@ def inspect(request: InspectRequest, progress: Progress | None = None) -> dict[s
         "channels": reading.channels,
         "imbalance_ratio": round(plan.imbalance_ratio if plan else _ratio(counts), 3),
         "sizes": _sizes(reading),
+        "levels": [reading.decoded.lowest_level, reading.decoded.highest_level],
         "modes": dict(Counter(mode for mode in reading.headers.modes if mode).most_common()),
         "split": _split_words(reading, recipe),
         "classes": _classes(reading, splits, plan),
@@ -117,9 +122,10 @@ def _split_findings(
     names, labels = reading.index.class_names, reading.labels
     tested = np.bincount(labels[splits.test], minlength=len(names))
     mute = [name for name, n in zip(names, tested, strict=True) if smallest_difference(n) is None]
-    # Pairs on two sides are told with the near duplicates, unless it is groups that cross.
-    told = "belong together with" if not any(reading.groups) else "\n"
-    found = [Finding("split", "note", 1, text) for text in splits.notices if told not in text]
+    # Near duplicates on two sides are a finding of their own; of groups only the notice tells.
+    told_before = splits.crossings and not any(reading.groups)
+    notices = [n for n in splits.notices if not (told_before and "belong together with" in n)]
+    found = [Finding("split", "note", 1, notice) for notice in notices]
     if mute:
         found.append(
             Finding(
