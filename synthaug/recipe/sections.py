@@ -218,6 +218,9 @@ class SelectionSection(Section):
     copy_rate: float = Field(
         0.02, ge=0, lt=1, description="share of real images that may be taken for copies"
     )
+    copy_below: float = Field(
+        0.5, gt=0, le=1, description="ratio of distances above which no image is called a copy"
+    )
     limit_rate: float = Field(
         0.01, ge=0, lt=0.5, description="share of real images beyond each limit, before widening"
     )

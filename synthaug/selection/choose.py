@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from synthaug.selection.memorisation import (
     COPY_RATE,
+    NEVER_ABOVE,
     STATISTICS,
     Null,
     copy_null,
@@ -52,6 +53,8 @@ class Thresholds:
 
     Attributes:
         copy_rate: share of real images that may be taken for copies.
+        copy_below: the highest ratio of distances at which an image may be called a copy, however
+            far real images of the class lie from each other; see `copy_thresholds`.
         limit_rate: share of real images beyond each limit of their class, before it is widened.
         widen: by how much for few images; see `ClassLimits`.
         duplicate_below: of the distance of two real images; see `duplicates`.
@@ -61,6 +64,7 @@ class Thresholds:
     """
 
     copy_rate: float = COPY_RATE
+    copy_below: float = NEVER_ABOVE
     limit_rate: float = LIMIT_RATE
     widen: float = WIDEN
     duplicate_below: float = DUPLICATE_BELOW
@@ -146,7 +150,13 @@ def judge(
         (found, columns): of each reason whether it applies to an image, bool [n], whatever others
         do; and what that was told from, each [n]. Of repeated images the earlier one is innocent.
     """
-    copies = find_copies(candidates, real.originals, real.null, rate=thresholds.copy_rate)
+    copies = find_copies(
+        candidates,
+        real.originals,
+        real.null,
+        rate=thresholds.copy_rate,
+        never_above=thresholds.copy_below,
+    )
     repeated = duplicates(candidates, real.limits, below=thresholds.duplicate_below)
     scores = score(candidates, real.distinct, real.limits)
     low, high = real.limits.window[candidates.labels].T

@@ -37,11 +37,11 @@ __all__ = [
 
 COPY_BELOW = 1 / 3
 COPY_RATE = 0.02
-LEAST = np.where([name.startswith("pixel") for name in STATISTICS], COPY_BELOW, 0.0)
-MOST = np.where([name.startswith("pixel") for name in STATISTICS], 1 / 2, 1 / 4)
-"""Guards of the thresholds of each of the `STATISTICS`; see `copy_thresholds`."""
+NEVER_ABOVE = 1 / 2
+IN_FEATURES = 1 / 4
+"""Guards of the thresholds of the `STATISTICS`; see `copy_thresholds`."""
 FEWEST = 3
-"""Distinct images of a class without which leaving one out tells nothing: only `LEAST` holds."""
+"""Distinct images of a class without which leaving one out tells nothing; guards hold then."""
 MAX_NULL = 200
 """Train images of a class that are left out one by one."""
 SAME_BELOW = 1 / 255
@@ -103,17 +103,27 @@ def copy_null(originals: Originals, held_out: ImageSet | None = None) -> Null:
 
 
 def find_copies(
-    images: ImageSet, originals: Originals, null: Null, *, rate: float = COPY_RATE
+    images: ImageSet,
+    originals: Originals,
+    null: Null,
+    *,
+    rate: float = COPY_RATE,
+    never_above: float = NEVER_ABOVE,
 ) -> CopyEvidence:
     """Tell which of n synthetic images, of classes with train images, copy one of any class.
 
-    `rate` is the share of the null that may be taken for copies, all statistics together.
+    `rate` is the share of the null that may be taken for copies, all statistics together;
+    `never_above` a guard of `copy_thresholds`.
     """
     found = likeness(images, originals)
     thresholds = np.empty_like(found.values)
     for k in np.unique(images.labels):
         known = originals.n_distinct(np.array([k]))[0] >= FEWEST
-        of_k = copy_thresholds(null.of_class(k, rate), rate) if known else LEAST
+        of_k = (
+            copy_thresholds(null.of_class(k, rate), rate, never_above)
+            if known
+            else guards(never_above)[0]
+        )
         thresholds[images.labels == k] = of_k
     copied = (found.values < thresholds).any(axis=1) | (found.distance < SAME_BELOW)
     return CopyEvidence(found.values, found.nearest, found.distance, thresholds, copied)
@@ -134,16 +144,23 @@ def conventional_shares(values: Floats, labels: Ints, null: Null, k: int) -> dic
     return shares
 
 
-def copy_thresholds(null: Floats, rate: float) -> Floats:
+def guards(never_above: float = NEVER_ABOVE) -> tuple[Floats, Floats]:
+    """(lowest, highest) thresholds float64 [8] of the `STATISTICS` that `copy_thresholds` gives."""
+    in_pixels = np.array([name.startswith("pixel") for name in STATISTICS])
+    low = np.where(in_pixels, min(COPY_BELOW, never_above), 0.0)
+    return low, np.where(in_pixels, never_above, min(IN_FEATURES, never_above))
+
+
+def copy_thresholds(null: Floats, rate: float, never_above: float = NEVER_ABOVE) -> Floats:
     """The thresholds float64 [8] of the `STATISTICS` from a null [M, 8]; a copy is below one.
 
     They are one quantile of each statistic, the highest at which at most `rate` of the null is
     below any; so the rate is that of all of them together. Of a small null it is the minimum.
 
     Guards for a null that is small or unlike what it stands for: in pixels a threshold is never
-    under 1/3, where the literature sees a copy, and never over 1/2. In features it is never over
-    1/4: images that a classifier has not learned from were measured to come nearer to those that it
-    has than these to each other, several times as often as the rate says.
+    under 1/3, where the literature sees a copy, and not over `never_above`. In features it is never
+    over 1/4: images that a classifier has not learned from were measured to come nearer to those
+    that it has than these to each other, several times as often as the rate says.
     """
     ordered = np.sort(np.where(np.isnan(null), np.inf, null), axis=0)
 
@@ -151,8 +168,9 @@ def copy_thresholds(null: Floats, rate: float) -> Floats:
         return float((null < ordered[rank]).any(axis=1).mean())
 
     allowed = bisect_right(range(len(ordered)), rate, key=flagged)
-    thresholds = ordered[allowed - 1] if allowed else MOST
-    guarded: Floats = np.clip(thresholds, LEAST, MOST)
+    low, high = guards(never_above)
+    thresholds = ordered[allowed - 1] if allowed else high
+    guarded: Floats = np.clip(thresholds, low, high)
     return guarded
 
 

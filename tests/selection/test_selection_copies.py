@@ -12,8 +12,6 @@ from PIL import Image
 
 from synthaug.selection.memorisation import (
     COPY_BELOW,
-    LEAST,
-    MOST,
     STATISTICS,
     CopyEvidence,
     Null,
@@ -21,6 +19,7 @@ from synthaug.selection.memorisation import (
     copy_null,
     copy_thresholds,
     find_copies,
+    guards,
 )
 from synthaug.selection.originals import NEXT, find_twins, likeness
 from synthaug.selection.sets import ImageSet
@@ -119,7 +118,7 @@ def test_classes_of_one_and_of_two_images_have_the_convention_only():
     images = image_set(np.concatenate([train.images[:3], smooth(3, 6)]), np.array([0, 1, 1] * 2))
     found = evidence(images, train)
     np.testing.assert_array_equal(found.copied, [True] * 3 + [False] * 3)
-    np.testing.assert_array_equal(found.thresholds, np.tile(LEAST, (6, 1)))
+    np.testing.assert_array_equal(found.thresholds, np.tile(guards()[0], (6, 1)))
     own = [name.endswith("class") for name in STATISTICS]
     assert np.isnan(found.values[3, own]).all()
     assert np.isfinite(found.values[4:]).all()
@@ -243,9 +242,10 @@ def test_thresholds_keep_their_rate(m: int, seed: int, rate: float):
     null = rng.uniform(0, 2, (m, 8)).round(1)  # ties
     null[rng.random((m, 8)) < 0.1] = np.nan
     thresholds = copy_thresholds(null, rate)
-    assert ((thresholds >= LEAST) & (thresholds <= MOST)).all()
+    low, high = guards()
+    assert ((thresholds >= low) & (thresholds <= high)).all()
     # Where no guard raises them, they flag no more of the null than stated.
-    unguarded = thresholds > LEAST
+    unguarded = thresholds > low
     assert (null[:, unguarded] < thresholds[unguarded]).any(axis=1).mean() <= rate
     assert (copy_thresholds(null, 0.3) >= thresholds).all()
 
@@ -257,9 +257,12 @@ def test_thresholds_by_hand():
     for rate, first in ((0.0, 0.4), (0.02, 0.401), (0.1, 0.405), (1.0, 0.5)):
         thresholds = copy_thresholds(null, rate)
         np.testing.assert_allclose(thresholds[:2], min(first, 0.5) if rate < 1 else 0.499)
-        np.testing.assert_allclose(thresholds[2:], MOST[2:])
-    assert copy_thresholds(np.zeros((5, 8)), 0.01).tolist() == LEAST.tolist()
-    assert copy_thresholds(np.empty((0, 8)), 0.01).tolist() == MOST.tolist()
+        np.testing.assert_allclose(thresholds[2:], guards()[1][2:])
+    for never_above in (0.2, 0.5, 0.7):
+        low, high = guards(never_above)
+        assert high.max() == never_above and low.max() == min(never_above, COPY_BELOW)
+        assert copy_thresholds(np.zeros((5, 8)), 0.01, never_above).tolist() == low.tolist()
+        assert copy_thresholds(np.empty((0, 8)), 0.01, never_above).tolist() == high.tolist()
 
 
 def test_a_small_class_borrows_the_null_of_all():
