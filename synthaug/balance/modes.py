@@ -6,7 +6,7 @@ to what is known of it, at the price of less variety.
 
 from collections.abc import Mapping, Sequence
 
-from synthaug.balance.assignments import did_you_mean, parse_assignments
+from synthaug.balance.assignments import class_position, did_you_mean, parse_assignments
 from synthaug.errors import UsageError
 
 MODES = ("sample", "variation", "interpolate")
@@ -51,12 +51,18 @@ def mode_in_use(count: int, mode: str) -> str:
     return "variation" if mode == "interpolate" and count < 2 else mode
 
 
-def parse_modes(text: str, class_names: Sequence[str]) -> str | dict[str, str]:
+def parse_modes(text: Modes, class_names: Sequence[str]) -> str | dict[str, str]:
     """Read ``--mode``: one word for every class ("sample") or words of some ("owl=variation,...").
+
+    From Python, the words of some classes may also come as a dict.
 
     Raises:
         UsageError: for an unknown mode or class, or a class named twice.
     """
+    if not isinstance(text, str):
+        for name in text:
+            class_position(name, class_names, "the mode")
+        return {name: check_mode(word, f" of class {name!r}") for name, word in text.items()}
     if "=" not in text:
         return check_mode(text)
     return parse_assignments(

@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from synthaug.errors import UsageError
-
 DatasetOption = Annotated[
     str,
     typer.Option(
@@ -38,29 +36,6 @@ OnBadImageOption = Annotated[
 ]
 
 
-def data_overrides(
-    *,
-    image_size: int | None,
-    groups: str | None,
-    value_range: str | None,
-    folds: int | None,
-    follow_links: bool,
-    on_bad_image: str | None,
-    seed: int | None,
-) -> dict[str, object]:
-    """The recipe keys that the options stand for, without those that were not given."""
-    values = {
-        "data.image_size": image_size,
-        "data.groups": groups,
-        "data.value_range": None if value_range is None else parse_range(value_range),
-        "data.folds": folds,
-        "data.follow_links": follow_links or None,
-        "data.on_bad_image": on_bad_image,
-        "seed": seed,
-    }
-    return {key: value for key, value in values.items() if value is not None}
-
-
 def as_words(dataset: str, values: dict[str, object]) -> str:
     """The options again, as one would type them after another verb."""
     words = ["--dataset", shlex.quote(dataset)]
@@ -73,14 +48,3 @@ def as_words(dataset: str, values: dict[str, object]) -> str:
         else:
             words += [option, shlex.quote(str(value))]
     return " ".join(words)
-
-
-def parse_range(text: str) -> list[float]:
-    """[low, high] of "LOW:HIGH". Raises `UsageError` for anything else."""
-    low, colon, high = text.partition(":")
-    try:
-        if colon:
-            return [float(low), float(high)]
-    except ValueError:
-        pass
-    raise UsageError(f"--value-range {text!r}", expected="LOW:HIGH, such as 0:4095")

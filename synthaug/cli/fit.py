@@ -21,7 +21,6 @@ from synthaug.cli.data_options import (
     GroupsOption,
     OnBadImageOption,
     ValueRangeOption,
-    data_overrides,
 )
 
 
@@ -57,6 +56,7 @@ def fit(
     with command(as_json, debug) as terminal:
         from synthaug.cli.printing import print_fit, print_plan
         from synthaug.recipe import load_recipe
+        from synthaug.recipe.options import data_overrides, time_override
         from synthaug.stages.fit import FitRequest
         from synthaug.stages.fit import fit as run_fit
 
@@ -69,8 +69,7 @@ def fit(
             on_bad_image=on_bad_image,
             seed=seed,
         )
-        if time_limit is not None:
-            values |= {"diffusion.time_limit": time_limit, "diffusion.steps": None}
+        values |= time_override(time_limit)
         request = FitRequest(
             dataset=dataset,
             recipe=load_recipe(recipe, set_ or [], values),

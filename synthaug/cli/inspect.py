@@ -18,7 +18,6 @@ from synthaug.cli.data_options import (
     OnBadImageOption,
     ValueRangeOption,
     as_words,
-    data_overrides,
 )
 from synthaug.errors import DataError
 
@@ -40,11 +39,12 @@ def inspect(
     with command(as_json, debug) as terminal:
         from synthaug.cli.printing import print_inspection
         from synthaug.recipe import load_recipe
+        from synthaug.recipe.options import data_overrides
         from synthaug.stages.inspect import InspectRequest
         from synthaug.stages.inspect import inspect as run_inspect
 
         overrides = data_overrides(
-            image_size=None, groups=groups, value_range=value_range, folds=folds,
+            groups=groups, value_range=value_range, folds=folds,
             follow_links=follow_links, on_bad_image=on_bad_image, seed=seed,
         )  # fmt: skip
         request = InspectRequest(dataset, load_recipe(recipe, set_ or [], overrides))

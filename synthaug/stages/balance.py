@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from synthaug.balance.caps import Caps, class_caps, parse_caps
-from synthaug.balance.modes import parse_modes
+from synthaug.balance.modes import Modes, parse_modes
 from synthaug.balance.plan import BalancePlan, plan_balance
 from synthaug.balance.plan_file import parse_plan
-from synthaug.balance.strategy import parse_strategy
+from synthaug.balance.strategy import Strategy, parse_strategy
 from synthaug.errors import DataError
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.run_dir import RunDir, read_recipe
@@ -38,7 +38,12 @@ def read_plan(run: RunDir, dataset: Dataset) -> BalancePlan:
 
 
 def revised_plan(
-    run: RunDir, dataset: Dataset, *, balance: str | None, cap: str | None, mode: str | None
+    run: RunDir,
+    dataset: Dataset,
+    *,
+    balance: Strategy | None,
+    cap: Caps | str,
+    mode: Modes | None,
 ) -> BalancePlan:
     """The plan in the run folder with what `--balance`, `--cap` and `--mode` change in it.
 
@@ -48,11 +53,11 @@ def revised_plan(
     """
     plan = read_plan(run, dataset)
     names = plan.class_names
-    caps: Caps = {} if cap is None else parse_caps(cap, names)
+    caps: Caps = parse_caps(cap, names) if isinstance(cap, str) else {} if cap is None else cap
     if balance is None:
         plan = plan.with_caps(caps) if cap is not None else plan
     else:
-        strategy = parse_strategy(balance, names)
+        strategy = parse_strategy(balance, names) if isinstance(balance, str) else balance
         if len(names) == 1 and isinstance(strategy, str):
             raise DataError(
                 f"the dataset has a single class, {names[0]!r}: {strategy!r} has nothing to "

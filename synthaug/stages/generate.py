@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from synthaug.balance.caps import Caps
+from synthaug.balance.modes import Modes
 from synthaug.balance.plan import BalancePlan
+from synthaug.balance.strategy import Strategy
 from synthaug.data.writer import Provenance, write_balanced
 from synthaug.diffusion.generation import check_sampling
 from synthaug.diffusion.partial import partial_timesteps
@@ -39,12 +42,12 @@ class GenerateRequest:
     """What the user asked of `generate`; None takes the recipe's value."""
 
     run: Path | None = None
-    balance: str | None = None
-    cap: str | None = None
+    balance: Strategy | None = None
+    cap: Caps | str = None
     sampler: str | None = None
     steps: int | None = None
     cfg_scale: float | None = None
-    mode: str | None = None
+    mode: Modes | None = None
     strength: float | None = None
     device: str = "auto"
 

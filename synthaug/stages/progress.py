@@ -1,8 +1,9 @@
 """What a stage tells while it works, without knowing who listens."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 
 class Task(Protocol):
@@ -47,3 +48,53 @@ class Silent:
     def task(self, description: str, total: int, unit: str) -> Iterator[Task]:
         del description, total, unit
         yield _SilentTask()
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing a stage tells: a line to read once, or how far a long step has come.
+
+    Attributes:
+        kind: "say", "warn" (should not be missed) or "step".
+        text: the line, or what the step does.
+        done: units done so far, of a step.
+        total: units in all, of a step.
+        unit: what is counted, such as "images".
+        note: a few words such as the current loss.
+    """
+
+    kind: Literal["say", "warn", "step"]
+    text: str
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    note: str = ""
+
+
+class Told:
+    """A listener that hands everything to one function, for use from Python."""
+
+    def __init__(self, tell: Callable[[Event], None]) -> None:
+        self._tell = tell
+
+    def say(self, text: str) -> None:
+        self._tell(Event("say", text))
+
+    def warn(self, text: str) -> None:
+        self._tell(Event("warn", text))
+
+    @contextmanager
+    def task(self, description: str, total: int, unit: str) -> Iterator[Task]:
+        yield _ToldTask(self._tell, Event("step", description, 0, total, unit))
+
+
+class _ToldTask:
+    def __init__(self, tell: Callable[[Event], None], event: Event) -> None:
+        self._tell, self._event = tell, event
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self._event = replace(self._event, done=self._event.done + n, note=note)
+        self._tell(self._event)
+
+    def resize(self, total: int) -> None:
+        self._event = replace(self._event, total=total)
