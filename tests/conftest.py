@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +149,39 @@ def smoke(
         generate=cli("generate", "--balance", "--run", run, "--json").ok(),
         evaluate=cli("evaluate", "--run", run, "--json").ok(),
     )
+
+
+@pytest.fixture
+def disk_of(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mount a disk of so many MB that is nobody else's; skipped where that is not allowed."""
+    mounted: list[Path] = []
+
+    def mount(megabytes: int) -> Path:
+        place = tmp_path / f"disk-{len(mounted)}"
+        place.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)]
+        try:
+            done = subprocess.run(words, capture_output=True, check=False).returncode == 0
+        except OSError:
+            done = False
+        if not done:
+            pytest.skip("mounting a disk takes a Linux and its root")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.fixture(scope="session")
+def make_read_only() -> Callable[[Path], None]:
+    """Make a mounted disk read-only, which even root has to respect."""
+
+    def remount(disk: Path) -> None:
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+
+    return remount
 
 
 @pytest.fixture

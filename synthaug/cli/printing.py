@@ -17,6 +17,7 @@ from synthaug.report.tables import (
     differences_table,
 )
 from synthaug.report.words import describe_verdict, explain_brief_losses
+from synthaug.stages.disk import in_words
 
 BRIEF_REASONS = {
     "not finite": "broken",
@@ -76,7 +77,8 @@ def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
     # A single class can be learned and drawn, but there is nothing to tell it from.
     verbs = ("fit", "generate", "evaluate")[: 3 if n_classes > 1 else 2]
     times = ", ".join(f"{verb} {duration(expected[verb])}" for verb in verbs)
-    terminal.payload(f"expected time: {times}")
+    sizes = ", ".join(f"{verb} {in_words(plan['disk_bytes'][verb])}" for verb in verbs)
+    terminal.payload(f"expected time: {times}\ndisk at most: {sizes}")
     for notice in plan["notices"]:
         terminal.warn(notice)
 

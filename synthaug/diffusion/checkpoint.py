@@ -20,10 +20,11 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
+from safetensors import SafetensorError
 
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.schedule import SCHEDULES, NoiseSchedule, linear_schedule, make_schedule
-from synthaug.errors import DataError, DivergedError
+from synthaug.errors import DataError, DivergedError, ResourceError
 
 FORMAT = 1
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -89,8 +90,12 @@ def save_checkpoint(folder: Path, denoiser: Denoiser, meta: dict[str, Any]) -> s
             _sync(path)
         os.replace(tmp, folder)
         _sync(folder.parent)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(tmp, ignore_errors=True)
+        if isinstance(error, SafetensorError):  # it has no word of its own for a full disk
+            raise ResourceError(
+                f"cannot write {folder} ({error})", remedy="free some space, then go on"
+            ) from error
         raise
     return str(listed[WEIGHTS]["sha256"])
 

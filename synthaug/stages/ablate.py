@@ -65,7 +65,7 @@ def ablate(request: AblateRequest, progress: Progress | None = None) -> dict[str
     recipes = variant_recipes(request.recipe)
     device = resolve_device(request.device)
     home = RunDir(request.out or RUNS / f"{datetime.now():%Y%m%d-%H%M%S}-{request.recipe.name}")
-    check_new_run(home.path, request.dataset or home / "digits")
+    check_new_run(home.path, request.dataset)
     dataset = request.dataset
     if dataset is None:
         dataset = write_digits_long_tail(

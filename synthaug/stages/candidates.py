@@ -16,14 +16,14 @@ from synthaug.errors import DivergedError
 from synthaug.recipe import SamplingSection
 from synthaug.selection.choose import NOT_FINITE
 from synthaug.stages.dataset import Dataset
+from synthaug.stages.disk import DRAW_AT_MOST
 from synthaug.stages.progress import Task
 from synthaug.stages.run_dir import RunDir
 from synthaug.stages.selecting import FLAT, Chooser, Columns, rejected
 from synthaug.stages.signals import StopFlag
 
-DRAW_AT_MOST = 2.0
-"""Candidates for each image wanted, where nothing is selected but what is broken is replaced."""
 FLAT_RANGE = 2
+CANDIDATES = "candidates"
 COLUMN = "column "
 
 
@@ -209,7 +209,7 @@ class Candidates:
 
 def class_file(dataset: Dataset, k: int) -> str:
     """Where the candidates of class k are kept in a run folder."""
-    return f"candidates/{folder_names(dataset.class_names)[dataset.class_names[k]]}.npz"
+    return f"{CANDIDATES}/{folder_names(dataset.class_names)[dataset.class_names[k]]}.npz"
 
 
 def read_class(run: RunDir, dataset: Dataset, k: int) -> tuple[str, ClassSamples] | None:

@@ -155,7 +155,7 @@ def read_extra(
 
 def save_dataset(run: RunDir, dataset: Dataset) -> None:
     """Keep the decoded images and splits in the run folder, so later verbs decode nothing."""
-    np.save(run / "pixels.npy", dataset.pixels, allow_pickle=False)
+    run.write_array("pixels.npy", dataset.pixels)
     splits = {side: getattr(dataset.splits, side).tolist() for side in ("train", "val", "test")}
     run.write_json("splits.json", splits)
     described = {

@@ -8,6 +8,8 @@ from typing import Any
 from synthaug.data.longtail import write_digits_long_tail
 from synthaug.errors import UsageError
 from synthaug.recipe import Recipe
+from synthaug.stages.device import resolve_device
+from synthaug.stages.disk import require_writable
 from synthaug.stages.evaluate import EvaluateRequest, evaluate
 from synthaug.stages.fit import FitRequest, fit
 from synthaug.stages.generate import GenerateRequest, generate
@@ -33,6 +35,8 @@ def demo(
     home = home or RUNS / f"{datetime.now():%Y%m%d-%H%M%S}-demo"
     if home.exists() and any(home.iterdir()):
         raise UsageError(f"{home} is not empty", remedy="choose another --out")
+    require_writable(home)
+    resolve_device(device)
     dataset = write_digits_long_tail(home / FOLDER, seed=recipe.seed)
     progress.say(f"the images, as a user would have them: {dataset}")
     run = home / "run"

@@ -19,6 +19,7 @@ from synthaug.stages.bench import Bench, Job, train_all
 from synthaug.stages.collapse import class_shares, measure_collapse
 from synthaug.stages.dataset import Dataset, load_dataset, read_extra
 from synthaug.stages.device import resolve_device
+from synthaug.stages.disk import bytes_below, evaluate_bytes, require_room
 from synthaug.stages.fidelity import FEATURE_JOB, choose_images, measure_fidelity
 from synthaug.stages.folds import fold_runs, is_folded, pool, refuse_folds
 from synthaug.stages.likelihood import measure_likelihood
@@ -32,6 +33,7 @@ from synthaug.stages.synthetic import read_synthetic, read_unfiltered, was_selec
 from synthaug.stages.tuning import read_tuning, with_tuned
 
 FEATURES = "fidelity/features.npz"
+PREDICTIONS = "predictions"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
             if folded:
                 progress.say(f"fold {fold + 1} of {len(runs)}")
             data, bench = _prepare(own, request, arms, str(device), progress)
+            need = evaluate_bytes(len(arms) * len(seeds), len(data.splits.test), data.n_classes)
+            require_room(own.path, need - bytes_below(own / PREDICTIONS), "evaluate")
             bench = with_tuned(own, bench, data, arms, progress, stop)
             parts.append((data, _run_arms(own, bench, data, arms, seeds, progress, stop)))
             if fold == 0:  # features of one fold's network mean nothing to another's
@@ -231,7 +235,7 @@ def _key(bench: Bench, job: Job, digest: str, dataset: Dataset) -> str:
 
 def _file(job: Job) -> str:
     arm, seed = job
-    return f"predictions/{arm.data}-{arm.loss}/seed-{seed}.npz"
+    return f"{PREDICTIONS}/{arm.data}-{arm.loss}/seed-{seed}.npz"
 
 
 def _digest(data: TrainingSet) -> str:

@@ -21,11 +21,12 @@ from synthaug.errors import ResourceError
 from synthaug.recipe import Recipe
 from synthaug.stages.dataset import Dataset, learn_and_held_out, read_dataset, save_dataset
 from synthaug.stages.device import describe_device, resolve_device
+from synthaug.stages.disk import require_room, room_notice
 from synthaug.stages.folds import fit_folds, is_folded
 from synthaug.stages.planning import LARGEST_SIZE, FitPlan, TimeBudget, plan_fit
 from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.record import keep_checkpoint, keep_grid, log_held_out, log_steps
-from synthaug.stages.run_dir import RunDir, check_new_run, new_run, utc_now
+from synthaug.stages.run_dir import RunDir, free_run, new_run, utc_now
 from synthaug.stages.signals import StopFlag, stop_flag
 from synthaug.stages.sizing import fresh_denoiser, training_options
 
@@ -60,8 +61,7 @@ def fit(
     device = resolve_device(request.device)
     if is_folded(request.recipe):
         return fit_folds(request, lambda own, hook: fit(own, progress, hook), on_plan, progress)
-    if request.run is not None:
-        check_new_run(request.run, request.dataset)
+    place = free_run(request.run, request.dataset)
     with stop_flag() as stop:
         dataset = read_dataset(
             request.dataset,
@@ -79,6 +79,9 @@ def fit(
         )
         described = plan.to_json(dataset, device)
         on_plan(described)
+        require_room(place, plan.disk.fit, "fit")
+        if notice := room_notice(place, plan.disk):
+            progress.warn(notice)
         stop.check("nothing was written")
         if request.dry_run:
             return {"dry_run": True, "plan": described}

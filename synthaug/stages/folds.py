@@ -17,6 +17,7 @@ from synthaug.errors import DataError, UsageError
 from synthaug.recipe import Recipe
 from synthaug.stages.arm_scores import ArmRuns
 from synthaug.stages.dataset import Dataset
+from synthaug.stages.disk import require_room
 from synthaug.stages.progress import Progress
 from synthaug.stages.run_dir import RunDir, free_run
 from synthaug.stages.sizing import DEFAULT_LIMIT, parse_duration
@@ -80,7 +81,9 @@ def fit_folds(
 
     def announce(plan: Outcome) -> None:
         times = {verb: seconds * n for verb, seconds in plan["expected_seconds"].items()}
-        on_plan({**plan, "folds": n, "expected_seconds": times})
+        disk = {verb: size * n for verb, size in plan["disk_bytes"].items()}
+        on_plan({**plan, "folds": n, "expected_seconds": times, "disk_bytes": disk})
+        require_room(run.path, disk["fit"], "fit")
         if not request.dry_run:
             run.path.mkdir(parents=True, exist_ok=True)
             run.write_text("recipe.yaml", recipe.to_yaml())

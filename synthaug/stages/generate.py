@@ -17,9 +17,10 @@ from synthaug.diffusion.partial import partial_timesteps
 from synthaug.diffusion.samplers import spaced_timesteps
 from synthaug.recipe import SamplingSection
 from synthaug.stages.balance import revised_plan
-from synthaug.stages.candidates import Candidates, ClassSamples, SourceImages
+from synthaug.stages.candidates import CANDIDATES, Candidates, ClassSamples, SourceImages
 from synthaug.stages.dataset import Dataset, load_dataset
 from synthaug.stages.device import describe_device, resolve_device
+from synthaug.stages.disk import block_bytes, bytes_below, generate_bytes, require_room
 from synthaug.stages.folds import generate_folds, is_folded
 from synthaug.stages.networks import Networks
 from synthaug.stages.progress import Progress, Silent
@@ -81,6 +82,8 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> dict
         if any(n and m != "sample" for n, m in zip(plan.n_new, plan.mode_in_use, strict=True)):
             steps = spaced_timesteps(recipe.diffusion.T, sampling.steps)
             partial_timesteps(steps, sampling.strength, recipe.diffusion.T)
+        need = generate_bytes(plan, dataset.pixels.shape[1:], recipe, block_bytes(run.path))
+        require_room(run.path, need - bytes_below(run / CANDIDATES), "generate")
         run.write_json("plan.json", plan.to_json())
         for warning in plan.warnings:
             progress.warn(warning)

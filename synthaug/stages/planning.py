@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from synthaug.recipe import Recipe
 from synthaug.stages.bench import Bench, n_workers
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.device import describe_device
+from synthaug.stages.disk import DiskNeed, evaluate_bytes, fit_bytes, generate_bytes
 from synthaug.stages.sizing import (
     DEFAULT_LIMIT,
     NetworkPlan,
@@ -47,6 +48,7 @@ class FitPlan:
     fit_seconds: float
     generate_seconds: float
     evaluate_seconds: float
+    disk: DiskNeed
 
     def to_json(self, dataset: Dataset, device: torch.device) -> dict[str, Any]:
         b = self.balance
@@ -93,6 +95,7 @@ class FitPlan:
                 "generate": round(self.generate_seconds),
                 "evaluate": round(self.evaluate_seconds),
             },
+            "disk_bytes": asdict(self.disk),
             "notices": [*dataset.notices, *self.balance.notices],
         }
 
@@ -187,6 +190,17 @@ def plan_fit(
         fit_seconds=total * section.batch_size / network.train_rate,
         generate_seconds=_expected_evaluations(balance, recipe) / network.sample_rate,
         evaluate_seconds=_expected_evaluation(dataset, recipe, device),
+        disk=DiskNeed(
+            fit_bytes(
+                dataset.pixels.nbytes, len(dataset.labels), network.n_parameters, len(specialists)
+            ),
+            generate_bytes(balance, dataset.pixels.shape[1:], recipe),
+            evaluate_bytes(
+                len(DEFAULT_ARMS) * recipe.evaluation.seeds,
+                len(dataset.splits.test),
+                dataset.n_classes,
+            ),
+        ),
     )
 
 

@@ -6,6 +6,7 @@ candidates/  synthetic/<class>/  balanced/<class>/  synthaug_manifest.jsonl
 predictions/  tuning/  fidelity/  likelihood/  results.json  report.html
 """
 
+import errno
 import json
 import os
 import re
@@ -21,8 +22,10 @@ import numpy as np
 
 from synthaug.errors import DataError, ResourceError, RunInUseError, UsageError
 from synthaug.recipe import Recipe, load_recipe
+from synthaug.stages.disk import require_writable
 
 RUNS = Path("runs")
+LOCK = ".lock"
 
 
 class RunDir:
@@ -39,18 +42,9 @@ class RunDir:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file whole: under another name first, then renamed over the old one."""
-        target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        tmp = target.with_name(f".{target.name}.tmp-{os.getpid()}")
-        try:
-            with tmp.open("w", encoding="utf-8") as handle:
-                handle.write(text)
-                handle.flush()
-                os.fsync(handle.fileno())
-            os.replace(tmp, target)
-        finally:
-            tmp.unlink(missing_ok=True)
-        return target
+        with self._aside(name) as tmp:
+            tmp.write_text(text, encoding="utf-8", newline="")
+        return self.path / name
 
     def write_json(self, name: str, content: Any) -> Path:
         return self.write_text(
@@ -74,15 +68,33 @@ class RunDir:
 
     def write_arrays(self, name: str, **arrays: np.ndarray) -> Path:
         """Write an .npz whole, as `write_text` does."""
+        with self._aside(name) as tmp:
+            np.savez(tmp, allow_pickle=False, **arrays)
+        return self.path / name
+
+    def write_array(self, name: str, array: np.ndarray) -> Path:
+        """Write an .npy whole, as `write_text` does."""
+        with self._aside(name) as tmp:
+            np.save(tmp, array, allow_pickle=False)
+        return self.path / name
+
+    @contextmanager
+    def _aside(self, name: str) -> Iterator[Path]:
+        """A path to write to, which takes the place of `name` if all went well and else goes."""
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        tmp = target.with_name(f".{target.name}.tmp-{os.getpid()}.npz")
+        tmp = target.with_name(f".{target.stem}.tmp-{os.getpid()}{target.suffix}")
         try:
-            np.savez(tmp, allow_pickle=False, **arrays)
+            yield tmp
+            with tmp.open("rb") as handle:
+                os.fsync(handle.fileno())
             os.replace(tmp, target)
+        except OSError as error:
+            # numpy has no number for a disk that took only a part of an array.
+            number = error.errno or errno.ENOSPC
+            raise OSError(number, os.strerror(number), str(target)) from error
         finally:
             tmp.unlink(missing_ok=True)
-        return target
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray] | None:
         """The arrays of an .npz, or None if the file is missing or damaged."""
@@ -100,7 +112,7 @@ class RunDir:
 
         Raises `RunInUseError` at once if another process owns it.
         """
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        lock = filelock.FileLock(self.path / LOCK, timeout=0)
         try:
             lock.acquire()
         except filelock.Timeout as error:
@@ -130,7 +142,9 @@ def new_run(run: Path | None, dataset: str | Path, *, now: datetime | None = Non
 
 
 def free_run(run: Path | None, dataset: str | Path, *, now: datetime | None = None) -> Path:
-    """Where a new run may go. Raises `UsageError` if `run` holds files or is in the dataset."""
+    """Where a new run may go: `run`, or a name under `runs/` that is free. Raises as
+    `check_new_run`.
+    """
     if run is None:
         stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
         name = re.sub(r"[^\w.-]+", "-", dataset_name(str(dataset))).strip("-.") or "dataset"
@@ -143,19 +157,33 @@ def free_run(run: Path | None, dataset: str | Path, *, now: datetime | None = No
     return run
 
 
-def check_new_run(run: Path, dataset: str | Path) -> None:
-    """Raise `UsageError` if `run` holds files or lies inside the dataset."""
-    resolved, source = run.resolve(), Path(dataset).resolve()
-    if resolved == source or source in resolved.parents:
+def check_new_run(run: Path, dataset: str | Path | None) -> None:
+    """Refuse a folder for a new run before any work is done.
+
+    Raises `UsageError` if it holds files, or it and the dataset lie in one another, `RunInUseError`
+    if a process works in it, and `ResourceError` if it cannot be written to.
+    """
+    resolved = run.resolve()
+    source = None if dataset is None else Path(dataset).resolve()
+    if source is not None and (resolved == source or source in resolved.parents):
         raise UsageError(
             f"run folder {run} lies inside the dataset {dataset}",
             remedy="choose a --run outside it: a dataset is never written to",
         )
+    if source is not None and resolved in source.parents and source.exists():
+        raise UsageError(
+            f"the dataset {dataset} lies inside the run folder {run}",
+            remedy="choose a --run beside it: whoever removes a run would remove the dataset",
+        )
+    if (run / LOCK).exists():
+        with RunDir(run).locked():
+            pass
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise UsageError(
             f"run folder {run} already exists and is not empty",
             remedy="choose a new --run; a run is never overwritten",
         )
+    require_writable(run)
 
 
 def open_run(run: Path | None) -> RunDir:

@@ -11,6 +11,7 @@ from synthaug.errors import UsageError
 from synthaug.report.sheets import sheet_png
 from synthaug.stages.dataset import Dataset, load_dataset
 from synthaug.stages.device import resolve_device
+from synthaug.stages.disk import require_writable
 from synthaug.stages.folds import refuse_folds
 from synthaug.stages.networks import Networks
 from synthaug.stages.progress import Progress, Silent
@@ -53,6 +54,7 @@ def show(request: ShowRequest, progress: Progress | None = None) -> dict[str, An
         if request.class_name is not None:
             label = class_position(request.class_name, dataset.class_names, "--class")
         path = _checked(request.out, dataset) or run / "pictures" / f"{request.what}.png"
+        require_writable(path.parent)
         networks = Networks(run, dataset, device, progress or Silent())
         scene = Scene(run, dataset, read_recipe(run), networks, label, request.n)
         shown = SHEETS[request.what](scene)
