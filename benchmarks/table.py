@@ -8,6 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
+from synthaug.report.schema import validate_results
 from synthaug.report.tables import Table, arms_table, classes_table, differences_table
 from synthaug.report.words import describe_verdict
 
@@ -23,6 +24,7 @@ def markdown(table: Table) -> str:
 
 def main(run: Path) -> None:
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    validate_results(results)
     data, protocol = results["dataset"], results["protocol"]
     fit, generate = results["fit"], results["generate"]
     print(f"## {data['name']} at {data['image_size']}×{data['image_size']}\n")

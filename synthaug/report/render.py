@@ -19,7 +19,8 @@ from synthaug.report.further_tables import (
     specialists_table,
 )
 from synthaug.report.pictures import Picture, png_data_uri, tile
-from synthaug.report.results import Results, check_results, metric_of
+from synthaug.report.results import Results, metric_of
+from synthaug.report.schema import validate_results
 from synthaug.report.tables import (
     arms_table,
     classes_table,
@@ -67,15 +68,15 @@ def render_report(
     """Render the page; the same input gives the same text, byte for byte.
 
     Args:
-        results: parsed results.json, schema version 2.
+        results: parsed results.json, of the current schema version.
         pictures: real beside synthetic images, in the order to be shown, one entry per class.
         curves: training curves in the order to be shown; one without a finite loss is left out.
 
     Raises:
-        DataError: if `results` is not what `check_results` asks for.
+        DataError: if `results` is not what `validate_results` asks for.
         ValueError: if a picture or a curve has the wrong shape or dtype.
     """
-    check_results(results)
+    validate_results(results)
     environment = Environment(
         loader=PackageLoader("synthaug.report", "templates"),
         autoescape=True,

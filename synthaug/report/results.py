@@ -1,18 +1,12 @@
-"""Reading of results.json: what must be in it, what may be missing, and what a number in it is."""
+"""Reading of results.json: finding an arm, a metric or an entry, and what a number in it is."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from synthaug.errors import DataError
-
-SCHEMA_VERSION = 2
-_REQUIRED = ("dataset", "synthetic_counts", "protocol", "metrics", "arms", "verdict")
-_PER_CLASS = ("train_counts", "test_counts")
-
 Results = Mapping[str, Any]
-"""The parsed results.json; `check_results` says what it must contain."""
+"""The parsed results.json, after `schema.validate_results`."""
 
 
 @dataclass(frozen=True)
@@ -28,36 +22,6 @@ class Estimate:
     def half_width(self) -> float | None:
         """Half the length of the interval, or None without one."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
-
-
-def check_results(results: Results) -> None:
-    """Check once, before anything is drawn, that the dict has the shape this package renders.
-
-    Raises:
-        DataError: if the schema version is another one, a required part is missing, or a list that
-            must have one entry per class has another length.
-    """
-    version = results.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise DataError(
-            f"results with schema_version {version!r}",
-            expected=f"schema_version {SCHEMA_VERSION}",
-            remedy="run `synthaug evaluate` again with this version of synthaug",
-        )
-    missing = [key for key in _REQUIRED if key not in results]
-    if not missing:
-        n_classes = len(results["dataset"]["class_names"])
-        missing = [
-            f"dataset.{key} for {n_classes} classes"
-            for key in _PER_CLASS
-            if len(results["dataset"].get(key, ())) != n_classes
-        ]
-        if len(results["synthetic_counts"]) != n_classes:
-            missing.append(f"synthetic_counts for {n_classes} classes")
-    if missing:
-        raise DataError(
-            f"results without {', '.join(missing)}", remedy="run `synthaug evaluate` again"
-        )
 
 
 def estimate(raw: Mapping[str, Any] | None) -> Estimate | None:

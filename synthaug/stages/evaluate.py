@@ -13,6 +13,7 @@ from synthaug.evaluation.arms import Arm, Material, TrainingSet, parse_arms, tra
 from synthaug.evaluation.classifiers import build_classifier
 from synthaug.evaluation.own_classifier import source_digest
 from synthaug.recipe import Recipe
+from synthaug.report.schema import validate_results
 from synthaug.stages.arm_scores import ArmRuns
 from synthaug.stages.balance import read_plan, refuse_single_class
 from synthaug.stages.bench import Bench, Job, train_all
@@ -22,7 +23,9 @@ from synthaug.stages.device import resolve_device
 from synthaug.stages.disk import bytes_below, evaluate_bytes, require_room
 from synthaug.stages.fidelity import FEATURE_JOB, choose_images, measure_fidelity
 from synthaug.stages.folds import fold_runs, is_folded, pool, refuse_folds
+from synthaug.stages.learning import learning_json
 from synthaug.stages.likelihood import measure_likelihood
+from synthaug.stages.memorisation import memorisation_json
 from synthaug.stages.page import write_page
 from synthaug.stages.planning import classifier_options
 from synthaug.stages.progress import Progress, Silent
@@ -72,7 +75,7 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
         )
         seeds = list(range(request.seeds or recipe.evaluation.seeds))
         parts = []
-        fidelity = None
+        beside: dict[str, Any] = {}
         for fold, own in enumerate(runs):
             if folded:
                 progress.say(f"fold {fold + 1} of {len(runs)}")
@@ -82,7 +85,8 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
             bench = with_tuned(own, bench, data, arms, progress, stop)
             parts.append((data, _run_arms(own, bench, data, arms, seeds, progress, stop)))
             if fold == 0:  # features of one fold's network mean nothing to another's
-                fidelity = _fidelity(own, bench, data, progress, stop)
+                beside["fidelity"] = _fidelity(own, bench, data, progress, stop)
+                beside["memorisation"] = memorisation_json(data, bench.material.synthetic)
         dataset, judged = pool(parts) if folded else parts[0]
         options = {
             "arms": request.arms,
@@ -90,10 +94,12 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
             "oracle": "DIR" if request.oracle else None,
         }
         results = assemble_results(run, recipe, dataset, judged, seeds, device, options)
-        results["fidelity"] = fidelity
+        results |= beside
+        results["learning"] = learning_json(runs[0], recipe.diffusion.batch_size)
         if request.likelihood:
             results["likelihood"] = measure_likelihood(run, dataset, recipe, device, progress, stop)
         results.update(read_tuning(runs, arms))
+        validate_results(results)
         run.write_json("results.json", results)
         page = write_page(run, dataset, results, pictures=runs[0])
         return {**results, "run": str(run.path), "report": str(page)}

@@ -4,21 +4,14 @@ import numpy as np
 
 from synthaug.errors import UsageError
 from synthaug.report.sheets import Cell, Row, Sheet
-from synthaug.selection.memorisation import (
-    COPY_BELOW,
-    copy_ratio,
-    copy_share,
-    nearest,
-    ratio_of,
-)
+from synthaug.selection.memorisation import COPY_BELOW, copy_share
+from synthaug.stages.memorisation import Likeness, likeness_of
 from synthaug.stages.scene import Scene, Shown
 from synthaug.stages.synthetic import read_synthetic
 
 NEIGHBOURS = 3
 GROUPS = 3
 """Synthetic images side by side, each with its neighbours."""
-LOOKED_AT = 500
-"""Images of a class, at most, that the share of copies is taken over."""
 
 
 def neighbours(scene: Scene) -> Shown:
@@ -31,19 +24,16 @@ def neighbours(scene: Scene) -> Shown:
             f"run {scene.run.path} has no synthetic {which}",
             remedy="run `synthaug generate --balance` with a target above its train images",
         )
-    train, train_labels = scene.dataset.train
     rows: list[Row] = []
     copies = {}
     for k in made:
-        own = images[labels == k][:LOOKED_AT]
-        index, distance = nearest(own, train, max(NEIGHBOURS, 2))
-        ratio = ratio_of(distance)
-        mine = np.flatnonzero(train_labels == k)[:LOOKED_AT]
-        null = copy_ratio(train[mine], train, own=mine)
+        own = images[labels == k]
+        found = likeness_of(scene.dataset, k, own, neighbours=max(NEIGHBOURS, 2))
+        ratio = found.ratio
         copies[scene.dataset.class_names[k]] = {
-            "looked_at": len(own),
+            "looked_at": len(ratio),
             "share": _known(copy_share(ratio)),
-            "share_among_real": _known(copy_share(null)),
+            "share_among_real": _known(copy_share(found.null)),
         }
         # The most suspicious first: where these are no copies, none is.
         order = np.argsort(np.where(np.isnan(ratio), np.inf, ratio), kind="stable")
@@ -52,13 +42,13 @@ def neighbours(scene: Scene) -> Shown:
         for i in chosen:
             copied = bool(ratio[i] < COPY_BELOW)
             group: list[Cell | None] = [Cell(own[i], f"ratio {ratio[i]:.2f}", copied)]
-            for rank, (j, d) in enumerate(zip(index[i], distance[i], strict=True)):
+            for rank, (j, d) in enumerate(zip(found.index[i], found.distance[i], strict=True)):
                 if rank < NEIGHBOURS:
                     group.append(_neighbour(scene, k, int(j), float(d), copied and rank == 0))
             groups.append(group)
         for at in range(0, len(groups), GROUPS):
             cells = tuple(cell for group in groups[at : at + GROUPS] for cell in group)
-            label = _copies_label(scene, k, ratio, null) if at == 0 else ()
+            label = _copies_label(scene, k, found) if at == 0 else ()
             rows.append(Row(label, cells, apart=at == 0 and bool(rows)))
     width = max(len(row.cells) for row in rows) // (NEIGHBOURS + 1)
     reading = (
@@ -85,10 +75,14 @@ def _neighbour(scene: Scene, k: int, j: int, distance: float, framed: bool) -> C
     return Cell(train[j], f"{distance:.3f}{other}", framed)
 
 
-def _copies_label(scene: Scene, k: int, ratio: np.ndarray, null: np.ndarray) -> tuple[str, ...]:
+def _copies_label(scene: Scene, k: int, found: Likeness) -> tuple[str, ...]:
     name, n_train = scene.row_label(k)
-    copied, alike = int((ratio < COPY_BELOW).sum()), int((null < COPY_BELOW).sum())
-    return name, n_train, f"copies: {copied} of {len(ratio)}", f"among real: {alike} of {len(null)}"
+    return (
+        name,
+        n_train,
+        f"copies: {found.copies} of {len(found.ratio)}",
+        f"among real: {found.copies_among_real} of {len(found.null)}",
+    )
 
 
 def _known(share: float) -> float | None:

@@ -8,7 +8,6 @@ import numpy as np
 from synthaug.report.pictures import Picture
 from synthaug.report.render import Curve, write_report
 from synthaug.stages.dataset import Dataset
-from synthaug.stages.record import read_curve
 from synthaug.stages.run_dir import RunDir
 from synthaug.stages.synthetic import MANIFEST, read_synthetic
 
@@ -22,9 +21,9 @@ def write_page(run: RunDir, dataset: Dataset, results: dict[str, Any], *, pictur
     `pictures` is the run that the images and the curve are taken from: of folds, one.
     """
     curves = []
-    n_img, losses = read_curve(pictures, "base")
-    if len(n_img) > 1:
-        curves.append(Curve("Denoising loss of the joint model", n_img, losses))
+    train = (results["learning"] or {"train": {"n_img": ()}})["train"]
+    if len(train["n_img"]) > 1:
+        curves.append(Curve("Denoising loss of the joint model", train["n_img"], train["loss"]))
     path = run / "report.html"
     write_report(path, results, pictures=_pictures(pictures, dataset), curves=curves)
     return path

@@ -50,15 +50,6 @@ def _append(run: RunDir, line: dict[str, Any]) -> None:
         handle.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def read_curve(run: RunDir, phase: str) -> tuple[list[int], list[float]]:
-    """(images seen, loss) of a phase as metrics.jsonl has it; empty if there is none."""
-    path = run / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    rows = [json.loads(line) for line in lines]
-    rows = [r for r in rows if r["phase"] == phase and r["loss"] is not None]
-    return [r["n_img"] for r in rows], [r["loss"] for r in rows]
-
-
 def keep_checkpoint(
     run: RunDir, where: str, denoiser: Denoiser, step: int, *, fingerprint: str, complete: bool
 ) -> Path:

@@ -1,7 +1,10 @@
 """From the predictions of all arms to the content of results.json."""
 
+import hashlib
+import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,8 @@ from synthaug.evaluation.arms import Arm
 from synthaug.evaluation.classifiers import BUILT_IN, build_classifier
 from synthaug.evaluation.metrics import rarest_classes
 from synthaug.recipe import Recipe
-from synthaug.report.results import SCHEMA_VERSION
+from synthaug.report.schema import SCHEMA_VERSION
+from synthaug.report.schema.making import FitFacts, GenerateFacts
 from synthaug.stages.arm_scores import METRICS, ArmRuns, arm_entry, gaps_closed, score_arm
 from synthaug.stages.balance import read_plan
 from synthaug.stages.collapse import collapse_json
@@ -22,13 +26,7 @@ from synthaug.stages.run_dir import RunDir, utc_now
 from synthaug.stages.verdict import compare, find_opponent
 
 FIT_FLAGS = ("per_class", "from_scratch")
-FIT_FACTS = (
-    "minutes", "n_img", "images_per_second", "parameters", "flops_per_image", "device",
-    "specialists",
-)  # fmt: skip
-GENERATE_FACTS = (
-    "n", "images_per_second", "sampler", "steps", "nfe", "cfg_scale", "eta", "rejected"
-)  # fmt: skip
+LIBRARIES = ("torch", "diffusers", "scikit-learn", "scipy", "numpy")
 
 
 def assemble_results(
@@ -40,7 +38,7 @@ def assemble_results(
     device: torch.device,
     options: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """The content of results.json (schema 2): facts, protocol, arms, comparison, verdict, collapse.
+    """The content of results.json (schema 3): facts, protocol, arms, comparison, verdict, collapse.
 
     `options` are what the user gave to `evaluate` beside the seeds, None where nothing.
     """
@@ -59,6 +57,10 @@ def assemble_results(
         "schema_version": SCHEMA_VERSION,
         "synthaug_version": __version__,
         "created": utc_now(),
+        "versions": {
+            "Python": platform.python_version(),
+            **{library: version(library) for library in LIBRARIES},
+        },
         "dataset": {
             "name": dataset.name,
             "class_names": list(plan.class_names),
@@ -71,6 +73,7 @@ def assemble_results(
             "image_size": dataset.image_size,
             "channels": dataset.channels,
             "fingerprint": dataset.fingerprint,
+            "splits": {side: _side(dataset, side) for side in ("train", "val", "test")},
         },
         "protocol": _protocol(recipe, dataset, seeds, device),
         "metrics": list(METRICS),
@@ -90,13 +93,18 @@ def assemble_results(
         "commands": _commands(dataset, fitted, generated, seeds, options),
         "synthetic_counts": [made.get(name, 0) for name in plan.class_names],
     }
-    for name, found, facts in (
-        ("generate", generated, GENERATE_FACTS),
-        ("fit", fitted, FIT_FACTS),
-    ):
+    for name, found, part in (("generate", generated, GenerateFacts), ("fit", fitted, FitFacts)):
         if found:
-            results[name] = {key: found[key] for key in facts if key in found}
+            results[name] = {key: found[key] for key in part.model_fields if key in found}
     return results
+
+
+def _side(dataset: Dataset, side: str) -> dict[str, Any]:
+    """How many images a side of the split has, and a digest of which."""
+    positions = getattr(dataset.splits, side)
+    hashes = sorted(dataset.content_hashes[i] for i in positions)
+    digest = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    return {"n": len(positions), "sha256": digest}
 
 
 def _protocol(

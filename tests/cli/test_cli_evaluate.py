@@ -101,7 +101,7 @@ def test_the_difference_is_paired_and_against_the_best_arm_without_synthetic_dat
 def test_the_verdict_tells_every_class_what_and_why(smoke):
     results = smoke.read("results.json")
     verdict, data = results["verdict"], results["dataset"]
-    assert results["schema_version"] == 2
+    assert results["schema_version"] == 3
     assert [v["class_name"] for v in verdict["per_class"]] == data["class_names"]
     assert [v["n_test"] for v in verdict["per_class"]] == data["test_counts"]
     assert results["comparison"]["opponent"] == verdict["opponents"][0]

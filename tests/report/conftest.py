@@ -73,6 +73,8 @@ def make_results(
                 "metrics": metrics,
                 "recall": per_class,
                 "precision": [*per_class[:-1], None],
+                "worst_class": names[-1],
+                "confusion": None,
                 "train_seconds": 12.3,
                 "train_accuracy": 0.99,
                 "gap_closed": {"rarest_recall": gap, "balanced_accuracy": gap / 2}
@@ -88,10 +90,13 @@ def make_results(
     differences["many_recall"] = estimate(-0.004, half and 0.003, rng)
     differences["medium_recall"] = estimate(0.009, half, rng)
     gains = [estimate(0.03 * k / n_classes - 0.004, half and 0.003, rng) for k in range(n_classes)]
+    for estimated in (*filter(None, differences.values()), *gains):
+        estimated["p"] = None if seeds == 1 else 0.01
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "synthaug_version": "0.1.0",
         "created": "2026-11-24T09:00:00+00:00",
+        "versions": {"Python": "3.11.2", "torch": "2.13.0", "numpy": "2.3.4"},
         "dataset": {
             "name": "mnist-lt100",
             "class_names": names,
@@ -103,6 +108,12 @@ def make_results(
             "rarest": names[-3:],
             "image_size": 16,
             "channels": 1,
+            "fingerprint": "f" * 64,
+            "splits": {
+                "train": {"n": sum(train), "sha256": "1a" * 32},
+                "val": {"n": 0, "sha256": "2b" * 32},
+                "test": {"n": sum(900 + 10 * k for k in range(n_classes)), "sha256": "3c" * 32},
+            },
         },
         "synthetic_counts": [2000 - n if n < 1000 else 0 for n in train],
         "protocol": {
@@ -115,7 +126,9 @@ def make_results(
             "n_test": sum(900 + 10 * k for k in range(n_classes)),
             "device": "cpu",
             "torch": "2.13.0",
-            "weight_decay": 5e-4,
+            "optimiser": "AdamW, learning rate 0.0005, cosine",
+            "logit_adjustment_tau": 1.0,
+            "recipe": "default",
         },
         "metrics": METRICS,
         "arms": arms,
@@ -140,6 +153,7 @@ def make_results(
                 {
                     "class_name": names[-1],
                     "kept": True,
+                    "n_held_out": 3,
                     "base_loss": 0.0412,
                     "specialist_loss": 0.0398,
                     "reason": "lower held-out loss",
@@ -147,6 +161,7 @@ def make_results(
                 {
                     "class_name": names[-2],
                     "kept": False,
+                    "n_held_out": 4,
                     "base_loss": 0.0400,
                     "specialist_loss": 0.0401,
                     "reason": "no gain",
@@ -159,7 +174,36 @@ def make_results(
             "sampler": "ddim",
             "steps": 20,
             "cfg_scale": 1.0,
-            "rejected": 0,
+            "rejected": {"copy of a train image": 21},
+            "candidates": {names[-1]: 3000, names[-2]: 2900},
+            "rejected_by_class": {names[-1]: {"copy of a train image": 21}, names[-2]: {}},
+        },
+        "collapse": None,
+        "fidelity": None,
+        "memorisation": {
+            "ratio_below": 0.333333,
+            "classes": [
+                {
+                    "class_name": names[-1],
+                    "n_synthetic": 500,
+                    "copies": 12,
+                    "n_real": train[-1],
+                    "copies_among_real": 1,
+                    "p": 0.4,
+                },
+                {
+                    "class_name": names[-2],
+                    "n_synthetic": 500,
+                    "copies": 61,
+                    "n_real": train[-2],
+                    "copies_among_real": 0,
+                    "p": 0.002,
+                },
+            ],
+        },
+        "learning": {
+            "train": {"n_img": [640.0, 1280.0, 1920.0], "loss": [0.81, 0.32, 0.21]},
+            "held_out": {"n_img": [640.0, 1920.0], "loss": [0.7, 0.25]},
         },
         "commands": [
             "synthaug fit digits/",

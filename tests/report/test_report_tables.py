@@ -2,14 +2,13 @@ import re
 
 import pytest
 
-from synthaug.errors import DataError
 from synthaug.report.further_tables import (
     collapse_table,
     fidelity_table,
     likelihood_table,
     specialists_table,
 )
-from synthaug.report.results import check_results, estimate, metric_of
+from synthaug.report.results import estimate, metric_of
 from synthaug.report.tables import (
     arms_table,
     classes_table,
@@ -350,7 +349,7 @@ def test_one_row_per_class_and_as_many_cells_as_columns(make_results, n_classes)
 
 
 def test_results_without_a_comparison_still_make_tables(results):
-    del results["comparison"]
+    results["comparison"] = None
     assert differences_table(results).rows == ()
     assert len(classes_table(results).rows) == 10
     assert {row.role for row in arms_table(results).rows} == {"", "control", "oracle"}
@@ -363,15 +362,6 @@ def test_specialists_table(results):
     ]
     del results["fit"]
     assert specialists_table(results).rows == ()
-
-
-def test_results_of_another_schema_or_with_gaps_are_refused(results):
-    with pytest.raises(DataError, match="schema_version 1"):
-        check_results({**results, "schema_version": 1})
-    with pytest.raises(DataError, match="arms"):
-        check_results({k: v for k, v in results.items() if k != "arms"})
-    with pytest.raises(DataError, match="synthetic_counts for 10 classes"):
-        check_results({**results, "synthetic_counts": [1]})
 
 
 def likelihood_entry(name, gap, n=25):
