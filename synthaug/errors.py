@@ -7,8 +7,11 @@
 | 4 | memory, disk or device gave out | `ResourceError` |
 | 5 | training diverged | `DivergedError` |
 | 6 | another process owns the run folder | `RunInUseError` |
-| 130 | stopped by the user | `InterruptedRun` |
+| 130 | stopped by SIGINT, Ctrl-C | `InterruptedRun` |
+| 143 | stopped by SIGTERM | `InterruptedRun` |
 """
+
+import signal
 
 
 class SynthaugError(Exception):
@@ -53,6 +56,13 @@ class RunInUseError(SynthaugError):
 
 
 class InterruptedRun(SynthaugError):
-    """Raised after a stop signal, once everything worth keeping is on disk."""
+    """Raised after a stop signal, once everything worth keeping is on disk.
 
-    exit_code = 130
+    The exit code is 128 + the signal's number, as shells have it.
+    """
+
+    def __init__(
+        self, found: str, *, expected: str = "", remedy: str = "", signum: int = signal.SIGINT
+    ) -> None:
+        super().__init__(found, expected=expected, remedy=remedy)
+        self.exit_code = 128 + signum

@@ -5,7 +5,10 @@ are slower than one.
 """
 
 import itertools
+import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
@@ -21,6 +24,7 @@ Result = TypeVar("Result")
 _MOST = 8
 # About what starting the processes costs, twice over.
 _SECONDS_THAT_PAY = 2.0
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def n_workers(seconds: float) -> int:
@@ -51,9 +55,14 @@ def map_in_order(
     from loky.process_executor import TerminatedWorkerError
 
     left = iter(tasks)
-    pool = ProcessPoolExecutor(workers, env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
+    pool = ProcessPoolExecutor(
+        workers,
+        initializer=end_with_parent,
+        initargs=(os.getpid(),),
+        env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+    )
     try:
-        with _hidden_from_ctrl_c():
+        with hidden_from_signals():
             first = itertools.islice(left, 2 * workers)
             pending: deque[Future[Result]] = deque(pool.submit(work, task) for task in first)
         while pending:
@@ -69,15 +78,30 @@ def map_in_order(
 
 
 @contextmanager
-def _hidden_from_ctrl_c() -> Iterator[None]:
-    """Processes started in here never see SIGINT; this one sees it when the context ends.
+def hidden_from_signals() -> Iterator[None]:
+    """Processes started in here never see SIGINT and SIGTERM: their parent ends them.
 
-    A terminal sends Ctrl-C to workers too, and one that died of it while it started would leave
-    this process waiting for it for ever.
+    It sees the signals itself when the context ends. A terminal and many schedulers tell the whole
+    process group. A worker that died of it while it started would leave the parent waiting for it
+    for ever, and one that died later would look like one that was killed for lack of memory.
     """
     resource_tracker.ensure_running()  # starting it later would lift the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent(parent: int) -> None:
+    """Have this process end within a second of its parent, however that one ended.
+
+    A parent that is killed cannot end its workers, and a worker in a long task does not look.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()

@@ -170,9 +170,9 @@ def write_balanced(
                 made = np.flatnonzero(np.asarray(synthetic_labels) == label).tolist()
                 real = [Provenance("real", original=real_paths[i]) for i in own]
                 entries += _write_class(
-                    staging, name, folders[name], real_pixels[own], real, "real-", [BALANCED]
-                )
-                _tell(advance, len(own))
+                    staging, name, folders[name], real_pixels[own], real, "real-", [BALANCED],
+                    advance,
+                )  # fmt: skip
                 entries += _write_class(
                     staging,
                     name,
@@ -181,8 +181,8 @@ def write_balanced(
                     [provenance[i] for i in made],
                     "synthetic-",
                     [SYNTHETIC, BALANCED],
+                    advance,
                 )
-                _tell(advance, 2 * len(made))
             write_manifest(staging / MANIFEST, entries)
             commit(run_dir)
         finally:
@@ -198,6 +198,7 @@ def _write_class(
     origins: Sequence[Provenance],
     prefix: str,
     tops: Sequence[str],
+    advance: Callable[[int], None] | None,
 ) -> list[Provenance]:
     """Write the images [n, C, H, W] of one class and source below each of ``tops``."""
     entries = []
@@ -210,6 +211,8 @@ def _write_class(
             file = f"{top}/{folder}/{prefix if top == BALANCED else ''}{number:06d}.png"
             _write_bytes(staging / file, png)
             entries.append(replace(origin, file=file, class_name=class_name, content=content))
+        if advance is not None:
+            advance(len(tops))
     return entries
 
 
@@ -241,8 +244,3 @@ def _disk_errors(path: Path) -> Iterator[None]:
             f"cannot write {path}: {exc.strerror or exc}",
             remedy="free some space or check the permissions, then run the command again",
         ) from exc
-
-
-def _tell(advance: Callable[[int], None] | None, count: int) -> None:
-    if advance is not None and count:
-        advance(count)

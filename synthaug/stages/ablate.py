@@ -72,6 +72,15 @@ def ablate(request: AblateRequest, progress: Progress | None = None) -> dict[str
             home / "digits", n_max=DIGITS_PER_CLASS, imbalance_ratio=1, seed=request.recipe.seed
         )
     home.write_text("ablation.yaml", request.recipe.to_yaml())
+    kept = f"finished variants are kept in {home / 'variants'}; an ablation itself begins anew"
+    with stop_flag(kept) as stop:
+        return _measure_all(request, recipes, home, dataset, device, progress, stop)
+
+
+def _measure_all(
+    request: AblateRequest, recipes: dict[str, Recipe], home: RunDir, dataset: Path,
+    device: torch.device, progress: Progress, stop: StopFlag,
+) -> dict[str, Any]:  # fmt: skip
     variants: list[dict[str, Any]] = []
     scores: dict[str, np.ndarray] = {}
     n_synthetic = 0
@@ -82,13 +91,12 @@ def ablate(request: AblateRequest, progress: Progress | None = None) -> dict[str
         fit(FitRequest(dataset, recipe, run=run.path, device=request.device), progress)
         images, labels = _samples(run, request.device, progress)
         n_synthetic = len(labels)
-        with stop_flag() as stop:
-            data = load_dataset(run)
-            # By the numbers of the recipe, not of the variant: all are measured alike.
-            measured = _bound(run, data, request.recipe, device, progress, stop)
-            scores[name] = _accuracies(
-                (images, labels), data, request.recipe, device, progress, stop, name
-            )
+        data = load_dataset(run)
+        # By the numbers of the recipe, not of the variant: all are measured alike.
+        measured = _bound(run, data, request.recipe, device, progress, stop)
+        scores[name] = _accuracies(
+            (images, labels), data, request.recipe, device, progress, stop, name
+        )
         variants.append(
             {
                 "name": name,
@@ -99,8 +107,7 @@ def ablate(request: AblateRequest, progress: Progress | None = None) -> dict[str
                 "seconds": round(time.perf_counter() - started, 1),
             }
         )
-    with stop_flag() as stop:
-        real = _accuracies(data.train, data, request.recipe, device, progress, stop, "real images")
+    real = _accuracies(data.train, data, request.recipe, device, progress, stop, "real images")
     _compare(variants, scores)
     result = {
         "synthaug_version": __version__,

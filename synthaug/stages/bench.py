@@ -4,13 +4,11 @@ Networks this small gain little from a second thread, so each classifier gets on
 process of its own. Their results then do not depend on how many cores the machine has.
 """
 
-import signal
+import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
 from typing import Any, Protocol, TypeVar
 
 import loky
@@ -20,6 +18,7 @@ from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
 from torch import nn
 
+from synthaug.data.workers import end_with_parent, hidden_from_signals
 from synthaug.errors import ResourceError
 from synthaug.evaluation.arms import Arm, Material, training_set
 from synthaug.evaluation.classifiers import build_classifier
@@ -85,7 +84,7 @@ class Bench:
         def on_step(step: int, loss: float) -> None:
             del step, loss
             if stop is not None:
-                stop.check(KEPT)
+                stop.check()
 
         data = training_set(arm.data, self.material)
         options = self.options if data.tau is None else replace(self.options, tau=data.tau)
@@ -148,9 +147,6 @@ def sample_of_each_class(labels: np.ndarray) -> np.ndarray:
     return np.sort(np.concatenate(chosen))
 
 
-KEPT = "finished classifiers are kept; run `synthaug evaluate` again to go on"
-
-
 def n_workers(device: torch.device) -> int:
     """Processes that train side by side: one a core on a CPU, one on anything else."""
     return min(loky.cpu_count(), MAX_WORKERS) if device.type == "cpu" else 1
@@ -171,48 +167,34 @@ def train_all(
     pool = ProcessPoolExecutor(
         max_workers=workers,
         initializer=_start_worker,
-        initargs=(bench,),
+        initargs=(bench, os.getpid()),
         env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
     )
     try:
-        with _hidden_from_ctrl_c():
+        with hidden_from_signals():
             pending = {pool.submit(_train_in_worker, *job): job for job in jobs}
         while pending:
             done, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
                 yield pending.pop(future), future.result()
-            stop.check(KEPT)
+            stop.check()
     except TerminatedWorkerError as error:
+        stop.check()
         raise ResourceError(
             "a process that trained a classifier was killed, most likely for lack of memory",
-            remedy=KEPT,
+            remedy=stop.kept,
         ) from error
     finally:
         pool.shutdown(kill_workers=True)
 
 
-@contextmanager
-def _hidden_from_ctrl_c() -> Iterator[None]:
-    """Processes started in here never see SIGINT; this one sees it when the context ends.
-
-    A terminal sends Ctrl-C to workers too. One that died of it while it started would leave this
-    process waiting for ever to hand it its data.
-    """
-    resource_tracker.ensure_running()  # starting it later would lift the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 _bench: Trainer | None = None
 
 
-def _start_worker(bench: Trainer) -> None:
-    """Runs once in each worker; a stop signal is the parent's business, which ends the worker."""
+def _start_worker(bench: Trainer, parent: int) -> None:
+    """Runs once in each worker."""
     global _bench
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(parent)
     torch.set_num_threads(1)
     # Denormal numbers are slow and mean nothing here; the switch is for this process alone.
     torch.set_flush_denormal(True)

@@ -156,7 +156,7 @@ class Candidates:
             for batch in self._batches(k, mode, checkpoint, tried, want):
                 drawn.append(batch)
                 task.advance(len(batch.seeds), name)
-                self.stop.check("finished classes are kept; run `synthaug generate` again to go on")
+                self.stop.check()
             seconds += time.perf_counter() - started
             tried += want
             images = np.concatenate([batch.images for batch in drawn])

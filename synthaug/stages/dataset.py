@@ -20,6 +20,7 @@ from synthaug.stages.reading import (
     refuse_synthetic,
 )
 from synthaug.stages.run_dir import RunDir
+from synthaug.stages.signals import NOTHING_WRITTEN, READING_GRACE_SECONDS, stop_flag
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,9 @@ def read_dataset(
     `largest` bounds the image size that is chosen when the recipe names none. Raises `DataError`
     when the dataset cannot be used.
     """
-    reading = read_images(str(dataset), section, largest=largest, progress=progress)
-    refuse_synthetic(reading)
+    with stop_flag(NOTHING_WRITTEN, grace=READING_GRACE_SECONDS):
+        reading = read_images(str(dataset), section, largest=largest, progress=progress)
+        refuse_synthetic(reading)
     splits = split_reading(reading, section, seed)
     index, decoded = reading.index, reading.decoded
     return Dataset(

@@ -15,6 +15,7 @@ from synthaug.stages.fit import FitRequest, fit
 from synthaug.stages.generate import GenerateRequest, generate
 from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.run_dir import RUNS
+from synthaug.stages.signals import stop_flag
 
 FOLDER = "digits-lt"
 
@@ -37,10 +38,13 @@ def demo(
         raise UsageError(f"{home} is not empty", remedy="choose another --out")
     require_writable(home)
     resolve_device(device)
-    dataset = write_digits_long_tail(home / FOLDER, seed=recipe.seed)
-    progress.say(f"the images, as a user would have them: {dataset}")
     run = home / "run"
-    fit(FitRequest(dataset, recipe, run=run, device=device), progress, on_plan)
-    for notice in generate(GenerateRequest(run=run, device=device), progress)["notices"]:
-        progress.warn(notice)
-    return evaluate(EvaluateRequest(run=run, device=device), progress)
+    kept = f"what is finished is kept in {run}; go on there with `synthaug generate --run {run}`"
+    with stop_flag(kept) as stop:
+        dataset = write_digits_long_tail(home / FOLDER, seed=recipe.seed)
+        progress.say(f"the images, as a user would have them: {dataset}")
+        fit(FitRequest(dataset, recipe, run=run, device=device), progress, on_plan)
+        stop.check()
+        for notice in generate(GenerateRequest(run=run, device=device), progress)["notices"]:
+            progress.warn(notice)
+        return evaluate(EvaluateRequest(run=run, device=device), progress)

@@ -37,6 +37,7 @@ from synthaug.stages.tuning import read_tuning, with_tuned
 
 FEATURES = "fidelity/features.npz"
 PREDICTIONS = "predictions"
+KEPT = "finished classifiers are kept; run `synthaug evaluate` again to go on"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
     progress = progress or Silent()
     device = resolve_device(request.device)
     run = open_run(request.run)
-    with run.locked(), stop_flag() as stop:
+    with run.locked(), stop_flag(KEPT) as stop:
         recipe = _read_recipe(run, request)
         folded = is_folded(recipe)
         if request.likelihood:

@@ -92,7 +92,7 @@ def selector_of(
         def on_step(step: int, loss: float) -> None:
             del step
             task.advance(1, f"loss {loss:.3f}")
-            stop.check("finished classes are kept; run `synthaug generate` again to go on")
+            stop.check()
 
         train_classifier(
             network,

@@ -37,6 +37,8 @@ from synthaug.stages.selecting import (
 )
 from synthaug.stages.signals import stop_flag
 
+KEPT = "finished classes are kept; run `synthaug generate` again to go on"
+
 
 @dataclass(frozen=True)
 class GenerateRequest:
@@ -62,7 +64,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> dict
     progress = progress or Silent()
     device = resolve_device(request.device)
     run = open_run(request.run)
-    with run.locked(), stop_flag() as stop:
+    with run.locked(), stop_flag(KEPT) as stop:
         recipe = read_recipe(run)
         if is_folded(recipe):
 
@@ -146,7 +148,8 @@ class _Session:
         with self.progress.task("writing", n_files, "files") as task:
             write_balanced(
                 self.run.path, names, real_images, real_labels, paths,
-                images, synthetic_labels.astype(np.int64), provenance, advance=task.advance,
+                images, synthetic_labels.astype(np.int64), provenance,
+                advance=self.candidates.stop.after(task.advance),
             )  # fmt: skip
         if chooser:
             write_table(

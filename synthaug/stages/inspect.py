@@ -18,6 +18,7 @@ from synthaug.stages.dataset import split_reading
 from synthaug.stages.findings import Finding, dataset_findings
 from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.reading import Reading, read_images, refuse_synthetic
+from synthaug.stages.signals import NOTHING_WRITTEN, READING_GRACE_SECONDS, stop_flag
 
 LARGEST_SIZE = 32
 """As `fit` on a CPU would choose it."""
@@ -38,10 +39,13 @@ def inspect(request: InspectRequest, progress: Progress | None = None) -> dict[s
     Nothing is written. `refused` lists why training would not start; it is empty where it would.
     Raises `DataError` when the dataset cannot even be read.
     """
+    with stop_flag(NOTHING_WRITTEN, grace=READING_GRACE_SECONDS):
+        return _inspect(request, progress or Silent())
+
+
+def _inspect(request: InspectRequest, progress: Progress) -> dict[str, Any]:
     recipe = request.recipe
-    reading = read_images(
-        request.dataset, recipe.data, largest=LARGEST_SIZE, progress=progress or Silent()
-    )
+    reading = read_images(request.dataset, recipe.data, largest=LARGEST_SIZE, progress=progress)
     findings = dataset_findings(reading)
     splits, plan = None, None
     try:

@@ -22,6 +22,7 @@ from synthaug.errors import DataError
 from synthaug.recipe import DataSection
 from synthaug.stages.progress import Progress
 from synthaug.stages.run_dir import dataset_name
+from synthaug.stages.signals import stop_flag
 
 BAD_IMAGES_NAMED = 5
 COMPARED_SIZE = 32
@@ -134,13 +135,13 @@ def decode(
         value_range=section.value_range,
         animations=section.animations,
     )
-    with progress.task(description, len(index.paths), "images") as task:
+    with stop_flag() as stop, progress.task(description, len(index.paths), "images") as task:
         decoded = decode_images(
             index,
             size=size,
             channels=channels,
             options=options,
-            advance=task.advance,
+            advance=stop.after(task.advance),
             thumbnail=thumbnail,
         )
     if decoded.bad and (section.on_bad_image == "error" or not len(decoded.kept)):

@@ -18,6 +18,7 @@ from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.run_dir import open_run, read_recipe
 from synthaug.stages.scene import Scene
 from synthaug.stages.sheets import SHEETS
+from synthaug.stages.signals import READING_GRACE_SECONDS, stop_flag
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def show(request: ShowRequest, progress: Progress | None = None) -> dict[str, An
         )
     device = resolve_device(request.device)
     run = open_run(request.run)
-    with run.locked():
+    no_picture = "no picture was written; run the same command again"
+    with run.locked(), stop_flag(no_picture, grace=READING_GRACE_SECONDS):
         refuse_folds(run, read_recipe(run), "a picture")
         dataset = load_dataset(run)
         label = None

@@ -63,7 +63,7 @@ class Process:
 
     def __init__(self, *arguments: object) -> None:
         self.started = subprocess.Popen(
-            [str(SYNTHAUG), *map(str, arguments)],
+            [sys.executable, "-m", "synthaug", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -71,7 +71,7 @@ class Process:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
-    def wait_for(self, happened: Callable[[], bool], seconds: float = 60) -> None:
+    def wait_for(self, happened: Callable[[], bool], seconds: float = 300) -> None:
         until = time.monotonic() + seconds
         while not happened():
             if self.started.poll() is not None or time.monotonic() > until:
@@ -81,12 +81,16 @@ class Process:
 
     def ctrl_c(self, within: float) -> tuple[int, str]:
         """SIGINT to the whole group, as the terminal sends it: exit code and stderr."""
-        os.killpg(self.started.pid, signal.SIGINT)
+        return self.told(signal.SIGINT, within)
+
+    def told(self, signum: int, within: float) -> tuple[int, str]:
+        """A signal to the whole group: exit code and stderr."""
+        os.killpg(self.started.pid, signum)
         try:
             _, err = self.started.communicate(timeout=within)
         except subprocess.TimeoutExpired:
             self.kill()
-            pytest.fail(f"still running {within} s after Ctrl-C")
+            pytest.fail(f"still running {within} s after {signal.Signals(signum).name}")
         return self.started.returncode, err
 
     def kill(self) -> None:

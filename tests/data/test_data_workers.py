@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,9 +164,44 @@ def test_a_stop_by_the_caller_ends_the_processes(many):
     assert caught.tb is not None and loky_children() == []
 
 
-def test_a_worker_that_dies_is_a_fault_the_user_can_mend():
+def test_row_65_a_worker_that_dies_is_a_fault_the_user_can_mend():
     with pytest.raises(ResourceError, match="a process that decoded images was killed"):
         list(map_in_order(die, [3, 3], 2))
+
+
+@needs_proc
+def test_no_process_outlives_a_parent_that_was_killed():
+    program = textwrap.dedent("""
+        import os, time
+        from synthaug.data.workers import map_in_order
+
+        for pid in map_in_order(tell_and_wait, [0, 0, 600, 600], 2):
+            print(pid, flush=True)
+    """)
+    # Workers import the function by its name, so it has to be in a module.
+    helper = "import os, time\ndef tell_and_wait(s):\n    time.sleep(s)\n    return os.getpid()\n"
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "helper.py").write_text(helper)
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from helper import tell_and_wait\n" + program],
+            stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([folder, *sys.path])},
+        )  # fmt: skip
+        pids = {int(process.stdout.readline()) for _ in range(2)}
+        process.kill()
+        process.communicate()
+        until = time.monotonic() + 20
+        while any(alive(pid) for pid in pids):
+            assert time.monotonic() < until, "a worker lives on"
+            time.sleep(0.1)
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as status:
+            return status.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_processes_are_started_only_for_what_takes_long(monkeypatch):
