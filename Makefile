@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo test test-slow check format docs clean
 
 demo: $(STAMP)
 	$(BIN)/synthaug demo
@@ -25,6 +25,11 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Pages that the code knows by itself.
+docs: $(STAMP)
+	$(BIN)/python docs/write_reference.py
+	$(BIN)/python docs/write_schema.py
 
 # The stamp is rewritten only after pip succeeded, so an interrupted install is repeated.
 $(STAMP): pyproject.toml constraints.txt

@@ -18,7 +18,7 @@ NEEDS = {"gpu", "cluster", "network", "time"}
 """What a block may be marked with that keeps it from being run here."""
 QUICK = {"README.md", "docs/tutorial.md", "docs/explanation/ddpm.md"}
 """Pages that every test run goes through; the others take their time (`make test-slow`)."""
-PLACEHOLDERS = {"NAME": "default", "section.key=value": "data.image_size=16"}
+PLACEHOLDERS = {"NAME": "default", "COMMAND": "fit", "section.key=value": "data.image_size=16"}
 HISTORY = "docs/LOG.md"
 """Says what was once typed, and is left as it was."""
 
