@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import signal
 from pathlib import Path
 from types import ModuleType
 
@@ -55,10 +56,13 @@ def test_every_key_and_recipe_is_in_the_reference(writer: ModuleType):
 
 def test_every_exit_code_is_in_the_reference(writer: ModuleType):
     text = writer.exit_codes_page()
-    codes = {e.exit_code for e in vars(errors).values()
-             if isinstance(e, type) and issubclass(e, errors.SynthaugError)}  # fmt: skip
-    assert {2, 3, 4, 5, 6, 130} <= codes
-    assert all(f"| {code} |" in text for code in codes)
+    raised = [e("x") for e in vars(errors).values()
+              if isinstance(e, type) and issubclass(e, errors.SynthaugError)]  # fmt: skip
+    raised.append(errors.InterruptedRun("x", signum=signal.SIGTERM))
+    told = {(error.exit_code, type(error).__name__) for error in raised}
+    assert {2, 3, 4, 5, 6, 130, 143} <= {code for code, _ in told}
+    for code, name in told - {(1, "SynthaugError")}:
+        assert any(f"| {code} |" in line and f"`{name}`" in line for line in text.splitlines())
 
 
 def files_of(run: Path) -> list[str]:
