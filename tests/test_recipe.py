@@ -10,7 +10,10 @@ from pydantic import ValidationError
 from synthaug.errors import UsageError
 from synthaug.recipe import (
     Recipe,
+    RecipeError,
     build_recipe,
+    check_recipe,
+    copy_recipe,
     load_recipe,
     recipe_folder,
     shipped_recipes,
@@ -26,13 +29,20 @@ def fault(*overrides: str, recipe: str = "default") -> str:
     return str(caught.value)
 
 
+SHIPPED = [
+    "beta-ablation", "cifar10-lt", "default", "digits-demo", "mnist-lt-cpu", "smoke",
+    "user-folder-32", "user-folder-64",
+]  # fmt: skip
+
+
 def test_every_shipped_recipe_is_found_and_validates():
     files = sorted(recipe_folder().rglob("*.yaml")) + sorted(recipe_folder().rglob("*.yml"))
-    assert [path.stem for path in files] == shipped_recipes()
-    assert {"default", "smoke", "digits-demo", "mnist-lt-cpu"} <= set(shipped_recipes())
+    assert [path.stem for path in files] == shipped_recipes() == SHIPPED
     for path in files:
+        assert check_recipe(str(path)) == []
         assert load_recipe(path.stem) == load_recipe(str(path))
         assert load_recipe(path.stem).name == path.stem
+        assert load_recipe(path.stem).description
 
 
 def test_the_default_recipe_says_nothing_the_models_do_not():
@@ -83,6 +93,107 @@ def test_all_faults_are_told_together():
     for place in ("diffusion.bach_size", "data.image_size", "sampling.sampler", "seed"):
         assert place in text
     assert text.count(" | ") == 3
+
+
+def test_contradictions_are_told_beside_other_faults():
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(
+            "smoke",
+            [
+                "diffusion.bach_size=8", "diffusion.beta_end=0.1", "diffusion.transfer=t2h",
+                "diffusion.augment=[shift]", "data.image_size=9", "sampling.steps=2000", "seed",
+                "data.fold=0", "data.value_range=[3, 2]", "evaluation.arms=reel",
+                "balance.strategy=minoritty", "sampling.eta=7",
+            ],
+        )  # fmt: skip
+    told = caught.value.faults
+    words = [
+        "override 'seed'", "'diffusion.bach_size' (did you mean 'batch_size'?)",
+        "diffusion: beta_start and beta_end belong to", "diffusion: transfer t2h and augment",
+        "image size 9 is no multiple of 2", "sampling.steps 2000 is above diffusion.T 1000",
+        "data: fold 0 of None", "data: value_range (3.0, 2.0)", "did you mean 'real'?",
+        "did you mean 'minority'?", "sampling.eta: ",
+    ]  # fmt: skip
+    assert [sum(word in fault for fault in told) for word in words] == [1] * len(words)
+    assert len(told) == len(words)
+
+
+def test_a_value_that_is_wrong_itself_is_not_told_to_contradict_others():
+    """A misspelled schedule is no reason to complain of the betas that belong to the right one."""
+    text = fault("diffusion.schedule=linaer", "diffusion.beta_end=0.1")
+    assert "diffusion.schedule" in text and "belong to" not in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("diffusion.channels=null", "diffusion.patch=2"), "give channels too"),
+        (("diffusion.channels=null", "diffusion.attention=[8]"), "give channels too"),
+        (("data.image_size=12", "diffusion.channels=[8, 8, 8, 8]"), "12 is no multiple of 8"),
+        (
+            ("data.image_size=16", "diffusion.attention=[16, 4]"),
+            r"attention \[4\]: at image size 16 the feature maps are 16, 8 pixels",
+        ),
+        (
+            ("data.image_size=16", "diffusion.patch=2", "diffusion.attention=[16]"),
+            "feature maps are 8, 4 pixels",
+        ),
+        (("diffusion.time_limit=10 minutes",), "diffusion.time_limit: duration '10 minutes'"),
+    ],
+)
+def test_what_would_fail_later_is_a_fault_of_the_recipe(overrides: tuple[str, ...], words: str):
+    assert re.search(words, fault(*overrides, recipe="smoke"))
+
+
+def test_a_key_given_twice_is_a_fault_with_its_lines(tmp_path: Path):
+    path = tmp_path / "twice.yaml"
+    path.write_text(
+        "diffusion:\n  steps: 3\nseed: 1\ndiffusion:\n  T: 100\n  T: 200\n", encoding="utf-8"
+    )
+    text = fault("sampling.eta=2", recipe=str(path))
+    assert "key 'diffusion' is given twice, in lines 1 and 4" in text
+    assert "key 'T' is given twice, in lines 5 and 6" in text
+    assert "sampling.eta" in text
+
+
+def test_a_section_with_all_its_keys_commented_out_is_no_fault(tmp_path: Path):
+    path = tmp_path / "sparse.yaml"
+    path.write_text("diffusion:\n  # steps: 3\nevaluation:\n", encoding="utf-8")
+    assert load_recipe(str(path)) == Recipe()
+    assert load_recipe(str(path), ["diffusion.steps=4"]).diffusion.steps == 4
+
+
+def test_the_faults_of_all_variants_are_told_together(tmp_path: Path):
+    path = tmp_path / "variants.yaml"
+    path.write_text(
+        "ablation:\n  variants:\n    a: {diffusion.stepps: 3}\n    b: {seed.x: 1, seed: -1}\n"
+        "    c: {seed: 1}\n",
+        encoding="utf-8",
+    )
+    told = check_recipe(str(path), ["seed=0"])
+    assert [fault.partition(":")[0] for fault in told] == [f"variant {v!r}" for v in "abb"]
+    assert "did you mean 'steps'?" in told[0] and "'seed' is not a section" in told[1]
+
+
+def test_a_copy_says_the_same_under_its_own_name(tmp_path: Path):
+    for name in shipped_recipes():
+        target = tmp_path / f"my {name}.yaml"
+        copy_recipe(name, target)
+        copied = load_recipe(str(target))
+        assert copied.name == f"my {name}"
+        assert copied.model_copy(update={"name": name}) == load_recipe(name)
+
+
+def test_a_copy_overwrites_nothing(tmp_path: Path):
+    target = tmp_path / "mine.yaml"
+    target.write_text("seed: 3\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="is there already"):
+        copy_recipe("smoke", target)
+    assert target.read_text(encoding="utf-8") == "seed: 3\n"
+    with pytest.raises(UsageError, match=r"ending in \.yaml"):
+        copy_recipe("smoke", tmp_path / "mine.txt")
+    with pytest.raises(UsageError, match="cannot be copied"):
+        copy_recipe("smoke", tmp_path / "nowhere" / "mine.yaml")
 
 
 @pytest.mark.parametrize(

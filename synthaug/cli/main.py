@@ -14,6 +14,7 @@ from synthaug.cli.evaluate import evaluate
 from synthaug.cli.fit import fit
 from synthaug.cli.generate import generate
 from synthaug.cli.inspect import inspect
+from synthaug.cli.recipes import app as recipes_app
 from synthaug.cli.show import show
 from synthaug.cli.terminal import Terminal
 
@@ -59,6 +60,7 @@ VERBS: dict[Callable[..., None], str] = {
 }
 for verb, example in VERBS.items():
     app.command(epilog=f"Example: {example}")(verb)
+app.add_typer(recipes_app)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -167,6 +167,22 @@ def _rejections(result: dict[str, Any]) -> Table:
     return Table("Selection", columns, rows, f"{caption}. Others were not needed.")
 
 
+def print_recipes(terminal: Terminal, recipes: list[dict[str, Any]]) -> None:
+    """The shipped recipes, a line each."""
+    columns = (
+        Column("recipe", numeric=False), Column("needs", numeric=False),
+        Column("what it is for", numeric=False),
+    )  # fmt: skip
+    rows = tuple(
+        Row((Cell(r["name"]), Cell("GPU" if r["needs_gpu"] else ""), Cell(r["description"])))
+        for r in recipes
+    )
+    terminal.table(
+        Table("Recipes", columns, rows, "Any key can be changed: --set section.key=value.")
+    )
+    terminal.say("next: synthaug recipes show NAME, or synthaug recipes copy NAME mine.yaml")
+
+
 def print_picture(terminal: Terminal, result: dict[str, Any]) -> None:
     """Where the picture of `show` is and how to read it."""
     terminal.payload(f"picture: {result['path']}")

@@ -75,6 +75,11 @@ class Terminal:
         if not self.as_json:
             self.out.print(escape(text))
 
+    def verbatim(self, text: str) -> None:
+        """Payload that another program may read: no line is broken, whatever the width."""
+        if not self.as_json:
+            self.out.print(escape(text), soft_wrap=True)
+
     def table(self, table: Table, *, caption: str | None = None) -> None:
         """Print the essential columns of a table, with its caption or another one below."""
         if self.as_json:

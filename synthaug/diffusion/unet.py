@@ -18,7 +18,8 @@ from synthaug.errors import UsageError
 class NetworkSpec:
     """The shape of a UNet: channels per level, residual blocks per level, folded patch, attention.
 
-    `attention` says for each level whether it has self-attention.
+    `attention` says for each level whether it has self-attention, in heads of `attention_width`
+    channels, or in a single head (None).
     """
 
     channels: tuple[int, ...]
@@ -26,6 +27,7 @@ class NetworkSpec:
     patch: int
     attention: tuple[bool, ...]
     dropout: float = 0.0
+    attention_width: int | None = 16
 
     def divisor(self) -> int:
         """The image side must be a multiple of this."""
@@ -125,7 +127,7 @@ def build_denoiser(
             up_block_types=tuple(f"{b}UpBlock2D" for b in reversed(blocks)),
             num_class_embeds=n_classes + 1,  # the last one is the null class
             norm_num_groups=min(16, *(c // 2 for c in spec.channels)),
-            attention_head_dim=16,
+            attention_head_dim=spec.attention_width,
             dropout=spec.dropout,
         )
     return Denoiser(

@@ -3,6 +3,7 @@
 import torch
 
 from synthaug.errors import UsageError
+from synthaug.recipe import Recipe
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -37,3 +38,13 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
+def check_recipe_device(recipe: Recipe, device: torch.device) -> None:
+    """Raise `UsageError` for a recipe made for a GPU on a CPU, before anything is measured."""
+    if recipe.needs_gpu and device.type == "cpu":
+        raise UsageError(
+            f"recipe {recipe.name} needs a GPU, and this is {describe_device(device)}",
+            remedy="choose another recipe (synthaug recipes ls), or try all the same with "
+            "--set needs_gpu=false",
+        )

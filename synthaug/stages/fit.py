@@ -20,7 +20,7 @@ from synthaug.diffusion.training import Horizon, StepStats, make_ema, train_deno
 from synthaug.errors import ResourceError
 from synthaug.recipe import Recipe
 from synthaug.stages.dataset import Dataset, learn_and_held_out, read_dataset, save_dataset
-from synthaug.stages.device import describe_device, resolve_device
+from synthaug.stages.device import check_recipe_device, describe_device, resolve_device
 from synthaug.stages.disk import require_room, room_notice
 from synthaug.stages.folds import fit_folds, is_folded
 from synthaug.stages.planning import LARGEST_SIZE, FitPlan, TimeBudget, plan_fit
@@ -59,6 +59,7 @@ def fit(
     """
     progress = progress or Silent()
     device = resolve_device(request.device)
+    check_recipe_device(request.recipe, device)
     if is_folded(request.recipe):
         return fit_folds(request, lambda own, hook: fit(own, progress, hook), on_plan, progress)
     place = free_run(request.run, request.dataset)

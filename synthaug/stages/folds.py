@@ -14,13 +14,13 @@ import numpy as np
 
 from synthaug.data.splits import Splits
 from synthaug.errors import DataError, UsageError
-from synthaug.recipe import Recipe
+from synthaug.recipe import Recipe, parse_duration
 from synthaug.stages.arm_scores import ArmRuns
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.disk import require_room
 from synthaug.stages.progress import Progress
 from synthaug.stages.run_dir import RunDir, free_run
-from synthaug.stages.sizing import DEFAULT_LIMIT, parse_duration
+from synthaug.stages.sizing import DEFAULT_LIMIT
 
 FOLDS = "folds"
 SUMS = ("counts", "candidates", "shortfall", "rejected")

@@ -15,17 +15,12 @@ from synthaug.diffusion.samplers import evaluations, spaced_timesteps
 from synthaug.errors import DataError, UsageError
 from synthaug.evaluation.arms import DEFAULT_ARMS, Arm, Material
 from synthaug.evaluation.training import ClassifierOptions
-from synthaug.recipe import Recipe
+from synthaug.recipe import Recipe, parse_duration
 from synthaug.stages.bench import Bench, n_workers
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.device import describe_device
 from synthaug.stages.disk import DiskNeed, evaluate_bytes, fit_bytes, generate_bytes
-from synthaug.stages.sizing import (
-    DEFAULT_LIMIT,
-    NetworkPlan,
-    parse_duration,
-    plan_network,
-)
+from synthaug.stages.sizing import DEFAULT_LIMIT, NetworkPlan, plan_network
 
 LARGEST_SIZE = {"cpu": 32, "mps": 64, "cuda": 64}
 

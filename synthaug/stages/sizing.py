@@ -1,7 +1,6 @@
 """The network of a fit: how large, how fast, and a fresh one with its first weights."""
 
 import math
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,10 +23,9 @@ from synthaug.diffusion.unet import (
     network_ladder,
 )
 from synthaug.errors import UsageError
-from synthaug.recipe import DiffusionSection, Recipe
+from synthaug.recipe import DiffusionSection, Recipe, parse_duration
 from synthaug.stages.dataset import Dataset
 
-UNITS = {"s": 1, "m": 60, "h": 3600}
 DEFAULT_LIMIT = "10m"
 
 
@@ -52,10 +50,7 @@ def plan_network(recipe: Recipe, dataset: Dataset, device: torch.device) -> Netw
     """
     section = recipe.diffusion
     if section.channels is not None:
-        attention = (False,) * len(section.channels)
-        spec = NetworkSpec(
-            section.channels, section.layers, section.patch, attention, section.dropout
-        )
+        spec = own_network(section, dataset.image_size)
         return _measured(spec, recipe, dataset, device)
     ladder = network_ladder(dataset.image_size, device, dropout=section.dropout)
     first = _measured(default_network(ladder, device), recipe, dataset, device)
@@ -72,6 +67,21 @@ def plan_network(recipe: Recipe, dataset: Dataset, device: torch.device) -> Netw
     return first if chosen == first.spec else _measured(chosen, recipe, dataset, device)
 
 
+def own_network(section: DiffusionSection, image_size: int) -> NetworkSpec:
+    """The network that a recipe with `channels` spells out.
+
+    Raises `UsageError` where it does not fit the images.
+    """
+    assert section.channels is not None
+    if misfit := section.misfit(image_size):
+        raise UsageError(misfit, remedy="choose another --image-size or other diffusion.channels")
+    attention = tuple(side in section.attention for side in section.map_sides(image_size))
+    return NetworkSpec(
+        section.channels, section.layers, section.patch, attention, section.dropout,
+        section.attention_width,
+    )  # fmt: skip
+
+
 def _measured(
     spec: NetworkSpec, recipe: Recipe, dataset: Dataset, device: torch.device
 ) -> NetworkPlan:
@@ -80,14 +90,6 @@ def _measured(
     return NetworkPlan(
         spec, denoiser.n_parameters, flops, *_measure_denoiser(denoiser, dataset, recipe)
     )
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of `90`, `90s`, `10m` or `1.5h`. Raises `UsageError` for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
-    if not match or float(match[1]) == 0:
-        raise UsageError(f"duration {text!r}", expected="a number such as 90s, 10m or 1.5h")
-    return float(match[1]) * UNITS[match[2] or "s"]
 
 
 def training_options(section: DiffusionSection) -> TrainingOptions:

@@ -20,7 +20,7 @@ READERS = "the parts do not know the recipe"
 
 PLANTED = [
     ("stages/fit.py", "import synthaug.cli.terminal", LAYERS),
-    ("recipe/sections.py", "from synthaug.stages.run_dir import RunDir", LAYERS),
+    ("recipe/model.py", "from synthaug.stages.run_dir import RunDir", LAYERS),
     ("evaluation/arms.py", "from synthaug.diffusion.schedule import make_schedule", LAYERS),
     ("diffusion/training.py", "from synthaug.data.index import ImageIndex", LAYERS),
     ("report/render.py", "from synthaug.balance.plan import BalancePlan", LAYERS),
@@ -34,7 +34,7 @@ PLANTED = [
     ("report/tables.py", "import torch", TORCH_FREE),
     ("balance/groups.py", "from diffusers import UNet2DModel", TORCH_FREE),
     ("selection/memorisation.py", "import torch", TORCH_FREE),
-    ("recipe/sections.py", "import torch.nn", TORCH_FREE),
+    ("recipe/section.py", "import torch.nn", TORCH_FREE),
     ("diffusion/unet.py", "from synthaug.recipe import Recipe", READERS),
     ("evaluation/arms.py", "def late():\n    from synthaug.recipe import Recipe", READERS),
 ]

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from synthaug.errors import DataError, UsageError
-from synthaug.recipe import load_recipe
+from synthaug.recipe import load_recipe, parse_duration
 from synthaug.stages import sizing
 from synthaug.stages.planning import TimeBudget, plan_fit
-from synthaug.stages.sizing import parse_duration
 
 CPU = torch.device("cpu")
 

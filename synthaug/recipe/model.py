@@ -1,0 +1,55 @@
+"""A whole recipe: its sections, and what they say against each other."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from pydantic import Field, model_validator
+
+from synthaug.recipe.ablation import AblationSection
+from synthaug.recipe.balance import BalanceSection
+from synthaug.recipe.data import DataSection
+from synthaug.recipe.diffusion import DiffusionSection
+from synthaug.recipe.evaluation import EvaluationSection
+from synthaug.recipe.sampling import SamplingSection
+from synthaug.recipe.section import Contradiction, Section
+from synthaug.recipe.selection import SelectionSection
+
+
+class Recipe(Section):
+    """A whole run: what `fit`, `generate` and `evaluate` do, and the seed they share."""
+
+    name: str = "default"
+    description: str = ""
+    needs_gpu: bool = Field(False, description="`fit` refuses it elsewhere: it would take weeks")
+    seed: int = Field(0, ge=0)
+    data: DataSection = DataSection()
+    balance: BalanceSection = BalanceSection()
+    diffusion: DiffusionSection = DiffusionSection()
+    sampling: SamplingSection = SamplingSection()
+    selection: SelectionSection = SelectionSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    ablation: AblationSection = AblationSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, content: Any) -> Any:
+        """A section whose keys are all commented out is null to YAML."""
+        if not isinstance(content, dict):
+            return content
+        return {key: value for key, value in content.items() if value is not None}
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        if self.sampling.steps > self.diffusion.T:
+            yield Contradiction(
+                ("sampling.steps", "diffusion.T"),
+                f"sampling.steps {self.sampling.steps} is above diffusion.T {self.diffusion.T}",
+            )
+        size, network = self.data.image_size, self.diffusion
+        misfit = "" if size is None else network.misfit(size)
+        if misfit:
+            keys = ("channels", "patch", "attention")
+            yield Contradiction(("data.image_size", *(f"diffusion.{key}" for key in keys)), misfit)
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
