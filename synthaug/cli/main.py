@@ -28,6 +28,7 @@ app = typer.Typer(
     "synthaug fit --dataset ./imgs   trains a class-conditional DDPM\n\n"
     "synthaug generate --balance     fills up the rare classes\n\n"
     "synthaug evaluate               compares classifiers with and without the synthetic images",
+    epilog="Example: synthaug demo",
 )
 
 _CommandLineError: Any = typer.BadParameter.__mro__[1]

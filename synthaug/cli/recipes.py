@@ -111,8 +111,8 @@ def copy(
 COMMANDS: dict[Callable[..., None], str] = {
     ls: "synthaug recipes ls",
     show: "synthaug recipes show mnist-lt-cpu --resolved",
-    validate: "synthaug recipes validate mine.yaml --set seed=1",
     copy: "synthaug recipes copy user-folder-32 mine.yaml",
+    validate: "synthaug recipes validate mine.yaml --set seed=1",
 }
 for verb, example in COMMANDS.items():
     app.command(epilog=f"Example: {example}")(verb)

@@ -50,7 +50,7 @@ def _check_values(given: dict[str, Any]) -> None:
     if "recipe" in given:
         shipped = given["recipe"] in shipped_recipes()
         assert shipped or given["recipe"].endswith((".yaml", ".yml")), given["recipe"]
-        load_recipe(given["recipe"] if shipped else "default", given["set_"] or [])
+        load_recipe(given["recipe"] if shipped else "default", given.get("set_") or [])
     if given.get("time_limit"):
         parse_duration(given["time_limit"])
     if given.get("arms"):
