@@ -33,7 +33,7 @@ def main(run: Path) -> None:
 
     dataset = json.loads((run / "dataset.json").read_text(encoding="utf-8"))
     test = json.loads((run / "splits.json").read_text(encoding="utf-8"))["test"]
-    pixels = np.load(run / "pixels.npy")[test].transpose(0, 2, 3, 1)
+    pixels = np.load(run / "pixels.npy", allow_pickle=False)[test].transpose(0, 2, 3, 1)
     predicted = model.predict(pixels.reshape(len(pixels), -1) / 255)
     recalls = recall_score(np.array(dataset["labels"])[test], predicted, average=None)
     for name, n, recall in zip(names, np.bincount(labels), recalls, strict=True):

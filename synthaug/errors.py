@@ -24,6 +24,11 @@ class SynthaugError(Exception):
         sentences = [found, f"expected {expected}" if expected else "", remedy]
         super().__init__("; ".join(" ".join(s.split()) for s in sentences if s))
 
+    def to_json(self) -> dict[str, object]:
+        """What `--json` prints in place of a result."""
+        told = {"found": self.found, "expected": self.expected, "remedy": self.remedy}
+        return {"error": {**told, "exit_code": self.exit_code}}
+
 
 class UsageError(SynthaugError):
     """Raised for an option, recipe key, run folder or device that does not exist."""
@@ -41,6 +46,15 @@ class ResourceError(SynthaugError):
     """Raised when memory, disk space or the device gave out."""
 
     exit_code = 4
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, of Python, numpy or torch on any device, says that memory gave out."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    told = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(said in told for said in words)
+    )
 
 
 class DivergedError(SynthaugError):

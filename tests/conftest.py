@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# `datasets` would tell its makers whenever it reads an image folder.
+os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,42 @@ class SmokeRun:
 def read_manifest(run: Path) -> list[dict[str, Any]]:
     text = (run / "synthaug_manifest.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
+
+
+_outside: list[str] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_way_out() -> Iterator[None]:
+    """Names are not looked up and connections not made, but to this machine itself."""
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+    here = {"localhost", "127.0.0.1", "::1", "", None}
+
+    def refuse(host: object) -> None:
+        if host not in here:
+            _outside.append(f"network: {host!r}")
+            raise OSError(_outside[-1])
+
+    def connect_here(self: socket.socket, address: Any) -> None:
+        refuse(address[0] if isinstance(address, tuple) else None)  # a path is on this machine
+        connect(self, address)
+
+    def look_up_here(host: Any, *args: Any, **options: Any) -> Any:
+        refuse(host.decode() if isinstance(host, bytes) else host)
+        return look_up(host, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect_here)
+        patch.setattr(socket, "getaddrinfo", look_up_here)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def outside_calls() -> Iterator[list[str]]:
+    """What tried to use the network so far; a test that leaves anything in it has failed."""
+    yield _outside
+    tried, _outside[:] = list(_outside), []
+    assert not tried, tried
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """What all verbs have in common: the options they share, and what becomes of a fault."""
 
 import errno
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from synthaug.cli.terminal import Terminal
-from synthaug.errors import ResourceError, SynthaugError
+from synthaug.cli.terminal import Terminal, discard
+from synthaug.errors import InterruptedRun, ResourceError, SynthaugError, is_out_of_memory
 
 RunOption = Annotated[
     Path | None, typer.Option("--run", help="Run folder; default: the newest under runs/.")
@@ -29,21 +28,31 @@ SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of the run.")]
 
 @contextmanager
 def command(as_json: bool, debug: bool) -> Iterator[Terminal]:
-    """Run a command's body; a fault of the user's is one line on stderr and its exit code."""
+    """Run a command's body; a fault of the user's is one line on stderr and its exit code.
+
+    With `--json` it is also the one object on stdout, under the key "error".
+    """
     terminal = Terminal(as_json=as_json)
     try:
         yield terminal
     except SynthaugError as error:
         _fail(terminal, error, debug)
     except KeyboardInterrupt as error:
-        terminal.error("stopped at once; finished files are kept")
-        raise typer.Exit(130) from error
-    except MemoryError:
-        _fail(terminal, ResourceError("out of memory", remedy="use a smaller --image-size"), debug)
+        stopped = InterruptedRun("stopped at once", remedy="finished files are kept")
+        terminal.fault(stopped)
+        raise typer.Exit(stopped.exit_code) from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        fault = ResourceError(
+            f"out of memory ({error})" if str(error) else "out of memory",
+            remedy="close other programs, or use a smaller --image-size or batch size",
+        )
+        _fail(terminal, fault, debug, error)
     except OSError as error:
         if error.errno == errno.EPIPE:
             # `synthaug ... | head` closed stdout: not a fault, and nothing more can be said there.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard(sys.stdout)
             raise typer.Exit(0) from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
@@ -51,11 +60,15 @@ def command(as_json: bool, debug: bool) -> Iterator[Terminal]:
             f"cannot write {error.filename or 'the run folder'} ({error.strerror})",
             remedy="free some space or choose another --run",
         )
-        _fail(terminal, fault, debug)
+        _fail(terminal, fault, debug, error)
 
 
-def _fail(terminal: Terminal, error: SynthaugError, debug: bool) -> None:
+def _fail(
+    terminal: Terminal, fault: SynthaugError, debug: bool, cause: BaseException | None = None
+) -> None:
+    """End the command with a fault; with `--debug` by the error itself, whose traceback shows."""
     if debug:
-        raise error
-    terminal.error(str(error))
-    raise typer.Exit(error.exit_code)
+        terminal.json(fault.to_json())
+        raise cause or fault
+    terminal.fault(fault)
+    raise typer.Exit(fault.exit_code)

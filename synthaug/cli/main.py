@@ -16,7 +16,8 @@ from synthaug.cli.generate import generate
 from synthaug.cli.inspect import inspect
 from synthaug.cli.recipes import app as recipes_app
 from synthaug.cli.show import show
-from synthaug.cli.terminal import Terminal
+from synthaug.cli.terminal import Terminal, discard
+from synthaug.errors import UsageError
 
 app = typer.Typer(
     name="synthaug",
@@ -75,8 +76,12 @@ def main(argv: list[str] | None = None) -> None:
         code = app(args=arguments, prog_name="synthaug", standalone_mode=False)
     except _CommandLineError as error:
         if error.format_message():  # empty when the help was asked for by saying nothing
-            Terminal().error(f"{error.format_message().rstrip('.')}; see synthaug --help")
+            fault = UsageError(error.format_message().rstrip("."), remedy="see synthaug --help")
+            Terminal(as_json="--json" in arguments).fault(fault)
         code = error.exit_code
+    except BrokenPipeError:  # `synthaug --help | head -1`
+        discard(sys.stdout)
+        code = 0
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)

@@ -74,6 +74,12 @@ def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
         f"training: {plan['base_steps']} steps for the joint model{specialists}, at "
         f"{plan['train_images_per_second']:.0f} images/s"
     )
+    few = len(plan["drawn_with_replacement"])
+    if few:
+        terminal.payload(
+            f"batches of {plan['batch_size']} images are drawn with replacement, as {few} of the "
+            f"{n_classes} classes hold fewer"
+        )
     # A single class can be learned and drawn, but there is nothing to tell it from.
     verbs = ("fit", "generate", "evaluate")[: 3 if n_classes > 1 else 2]
     times = ", ".join(f"{verb} {duration(expected[verb])}" for verb in verbs)

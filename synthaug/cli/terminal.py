@@ -6,14 +6,15 @@ Payload (plans, tables, JSON) goes to stdout; talk (progress, notices, errors) t
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,11 +28,23 @@ from rich.progress import Task as RichTask
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from synthaug.errors import SynthaugError
 from synthaug.report.tables import Table
 from synthaug.stages.progress import Task
 
 PLAIN_LINE_SECONDS = 15.0
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 ROLE_STYLES = {"primary": "bold cyan", "opponent": "bold", "oracle": "dim", "control": "", "": ""}
+
+
+def visible(text: str) -> str:
+    """Text whose control characters are spelt out: a class name must not steer the terminal."""
+    return CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def escape(text: str) -> str:
+    """Text from elsewhere, to be shown as it is."""
+    return escape_markup(visible(text))
 
 
 class RateColumn(ProgressColumn):
@@ -42,6 +55,11 @@ class RateColumn(ProgressColumn):
         return Text(rate(speed, task.fields["unit"]) if speed else "", style="dim")
 
 
+def discard(stream: IO[str]) -> None:
+    """Send whatever is still written to a stream nowhere: the reader of its pipe has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 class _Console(Console):
     """Shows text as it is, and goes on without a word when the reader of a pipe has left."""
 
@@ -50,7 +68,7 @@ class _Console(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(self.file)
 
 
 class Terminal:
@@ -70,6 +88,11 @@ class Terminal:
     def error(self, text: str) -> None:
         # One line, whatever the width: a script or a person greps for it.
         self.err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+
+    def fault(self, error: SynthaugError) -> None:
+        """Say that the command ends for lack of something; with `--json` on stdout too."""
+        self.json(error.to_json())
+        self.error(str(error))
 
     def payload(self, text: str) -> None:
         if not self.as_json:
@@ -97,8 +120,9 @@ class Terminal:
             drawn.add_column(heading, justify=side, no_wrap=i == 0)
         for row in table.rows:
             cells = [row.cells[i] for i in shown]
-            texts = [Text(c.brief or c.text, style="bold green" if c.strong else "") for c in cells]
-            drawn.add_row(*texts, style=ROLE_STYLES[row.role])
+            styles = ["bold green" if cell.strong else "" for cell in cells]
+            texts = [visible(cell.brief or cell.text) for cell in cells]
+            drawn.add_row(*map(Text, texts, styles), style=ROLE_STYLES[row.role])
         self.out.print()
         self.out.print(drawn)
 
@@ -106,6 +130,7 @@ class Terminal:
         """The one JSON object of `--json`."""
         if self.as_json:
             sys.stdout.write(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
+            sys.stdout.flush()  # if nobody reads it any more, this is where that is no fault
 
     @contextmanager
     def task(self, description: str, total: int, unit: str) -> Iterator[Task]:

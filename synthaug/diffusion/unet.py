@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from diffusers import UNet2DModel
@@ -114,6 +115,14 @@ def build_denoiser(
             expected=f"a multiple of {divisor} for this network",
             remedy=f"use --image-size {below} or --image-size {below + divisor}",
         )
+    groups = norm_groups(spec.channels)
+    if not groups:
+        near = " or ".join(str(list(channels)) for channels in fitting_channels(spec.channels))
+        raise UsageError(
+            f"diffusion.channels {list(spec.channels)} cannot be normalised in groups",
+            expected="multiples of the same 2 to 16 channels",
+            remedy=f"use {near}",
+        )
     blocks = ["Attn" if a else "" for a in spec.attention]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -126,7 +135,7 @@ def build_denoiser(
             down_block_types=tuple(f"{b}DownBlock2D" for b in blocks),
             up_block_types=tuple(f"{b}UpBlock2D" for b in reversed(blocks)),
             num_class_embeds=n_classes + 1,  # the last one is the null class
-            norm_num_groups=min(16, *(c // 2 for c in spec.channels)),
+            norm_num_groups=groups,
             attention_head_dim=spec.attention_width,
             dropout=spec.dropout,
         )
@@ -141,6 +150,25 @@ def build_denoiser(
         vector_size=vector_size,
         variance=variance,
     )
+
+
+def norm_groups(channels: tuple[int, ...]) -> int:
+    """Groups that GroupNorm divides every level into, 16 if it can; 0 if the levels do not fit."""
+    groups = min(16, *(c // 2 for c in channels))
+    return groups if groups and not any(c % groups for c in channels) else 0
+
+
+def fitting_channels(channels: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The two nearest choices of channels that `norm_groups` can divide."""
+    choices = set()
+    for unit in (1, 2, 4, 8, 16):
+        levels = [{max(c // unit, 1) * unit, -(-c // unit) * unit} for c in channels]
+        choices |= {choice for choice in product(*levels) if norm_groups(choice)}
+
+    def distance(choice: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        return sum(abs(a - b) for a, b in zip(choice, channels, strict=True)), choice
+
+    return sorted(choices, key=distance)[:2]
 
 
 @torch.no_grad()

@@ -71,6 +71,32 @@ class Dataset:
     def test(self) -> tuple[np.ndarray, np.ndarray]:
         return self.part(self.splits.test)
 
+    def check(self) -> None:
+        """Raise `DataError` unless every image has a class that exists and a place in the splits.
+
+        What the user's folder holds is right by construction; a run folder may have been edited.
+        """
+        n, k = len(self.pixels), self.n_classes
+        for what, found in (
+            ("labels", self.labels),
+            ("paths", self.paths),
+            ("content_hashes", self.content_hashes),
+        ):
+            if len(found) != n:
+                raise DataError(f"there are {n} images and {len(found)} {what}")
+        wrong = np.flatnonzero((self.labels < 0) | (self.labels >= k))
+        if len(wrong):
+            first = wrong[0]
+            raise DataError(
+                f"{len(wrong)} labels are no class, the first is {self.labels[first]} of "
+                f"{self.paths[first]}",
+                expected=f"0 to {k - 1}, one of the {k} class names",
+            )
+        for side in ("train", "val", "test"):
+            positions = getattr(self.splits, side)
+            if len(positions) and not (positions.min() >= 0 and positions.max() < n):
+                raise DataError(f"{side} names an image that is not among the {n}")
+
     def counts(self, positions: np.ndarray) -> np.ndarray:
         """Images per class among some positions, int64 [K]."""
         return np.bincount(self.labels[positions], minlength=self.n_classes)
@@ -202,6 +228,14 @@ def load_dataset(run: RunDir) -> Dataset:
         skipped=described.get("skipped", {}),
         together=None if together is None else np.array(together, dtype=np.int64),
     )
+    try:
+        dataset.check()
+    except DataError as error:
+        raise DataError(
+            f"{run / 'dataset.json'}: {error.found}",
+            expected=error.expected,
+            remedy="undo the edit, or run `synthaug fit` again",
+        ) from error
     try:
         dataset.splits.check(dataset.content_hashes, dataset.paths)
     except DataError as error:

@@ -1,5 +1,7 @@
 """Which device a run uses. What was asked for is used or refused, never silently replaced."""
 
+import os
+
 import torch
 
 from synthaug.errors import UsageError
@@ -9,8 +11,17 @@ from synthaug.recipe import Recipe
 def resolve_device(name: str = "auto") -> torch.device:
     """`auto` takes CUDA, then MPS, then the CPU; anything else must exist.
 
-    Raises `UsageError` for a device that this machine or this torch build does not have.
+    Raises `UsageError` for a device that this machine or this torch build does not have, and where
+    a launcher such as torchrun started several processes, each of which would do the whole run.
     """
+    n_processes = os.environ.get("WORLD_SIZE", "1")
+    if n_processes.strip() not in ("", "0", "1"):
+        raise UsageError(
+            f"started as one of {n_processes} processes (WORLD_SIZE), which would all do the same "
+            "in one run folder",
+            expected="one process, on one device",
+            remedy="start synthaug itself, without torchrun or accelerate launch",
+        )
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda:0")

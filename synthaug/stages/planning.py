@@ -43,6 +43,7 @@ class FitPlan:
     fit_seconds: float
     generate_seconds: float
     evaluate_seconds: float
+    batch_size: int
     disk: DiskNeed
 
     def to_json(self, dataset: Dataset, device: torch.device) -> dict[str, Any]:
@@ -82,6 +83,12 @@ class FitPlan:
             },
             "train_images_per_second": round(self.network.train_rate, 1),
             "sample_images_per_second": round(self.sample_rate, 1),
+            "batch_size": self.batch_size,
+            "drawn_with_replacement": [
+                name
+                for name, count in zip(b.class_names, b.counts, strict=True)
+                if count < self.batch_size
+            ],
             "base_steps": self.base_steps,
             "specialists": [b.class_names[k] for k in self.specialist_classes],
             "specialist_steps": self.specialist_steps,
@@ -140,6 +147,7 @@ def plan_fit(
     """
     if from_scratch and not per_class:
         raise UsageError("--from-scratch without --per-class", remedy="add --per-class")
+    dataset.check()
     if not len(dataset.splits.test):
         raise DataError(
             "no image is left for testing", remedy="add images, or give the dataset a test/ folder"
@@ -185,6 +193,7 @@ def plan_fit(
         fit_seconds=total * section.batch_size / network.train_rate,
         generate_seconds=_expected_evaluations(balance, recipe) / network.sample_rate,
         evaluate_seconds=_expected_evaluation(dataset, recipe, device),
+        batch_size=section.batch_size,
         disk=DiskNeed(
             fit_bytes(
                 dataset.pixels.nbytes, len(dataset.labels), network.n_parameters, len(specialists)

@@ -119,3 +119,24 @@ def test_extra_images_may_not_be_test_images(write_images):
         read_extra(extra, dataset, DataSection(), Silent())
     assert "b/copy.png" in str(caught.value) and str(extra) in str(caught.value)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("labels", 99, "1 labels are no class, the first is 99 of cat/"),
+        ("labels", -1, "the first is -1 of"),
+        ("paths", None, "15 images and 14 paths"),
+    ],
+)
+def test_row_63_a_label_edited_into_the_run_is_refused(
+    write_images, tmp_path: Path, key: str, value: int | None, words: str
+):
+    run = RunDir(tmp_path / "run")
+    save_dataset(run, read(write_images(cat=9, dog=6)))
+    described = run.read_json("dataset.json")
+    described[key] = described[key][1:] if value is None else [value, *described[key][1:]]
+    run.write_json("dataset.json", described)
+    with pytest.raises(DataError, match=r"dataset\.json") as caught:
+        load_dataset(run)
+    assert words in caught.value.found and "synthaug fit" in caught.value.remedy

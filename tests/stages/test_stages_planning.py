@@ -4,7 +4,10 @@ import time
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from synthaug.diffusion.unet import fitting_channels, norm_groups
 from synthaug.errors import DataError, UsageError
 from synthaug.recipe import load_recipe, parse_duration
 from synthaug.stages import sizing
@@ -222,3 +225,52 @@ def test_a_budget_that_is_spent_ends_the_training(clock: list[float]):
     assert budget.horizon(50, 1000) == pytest.approx(52, abs=1)
     clock[0] = 111.0
     assert budget.horizon(53, 1000) == 53
+
+
+@pytest.mark.parametrize(
+    ("channels", "near"),
+    [
+        ("[32, 50]", "[32, 48] or [32, 64]"),
+        ("[1]", "[2]"),
+        ("[16, 20, 40]", "[16, 16, 40] or [16, 24, 40]"),
+    ],
+)
+def test_row_62_channels_that_make_no_groups_are_told_the_ones_that_do(
+    dataset_of, channels: str, near: str
+):
+    with pytest.raises(UsageError, match="cannot be normalised in groups") as caught:
+        plan(dataset_of(30, 10), f"diffusion.channels={channels}")
+    assert channels in caught.value.found and near in caught.value.remedy
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=4).map(tuple))
+def test_row_62_what_is_proposed_works(channels: tuple[int, ...]):
+    near = fitting_channels(channels)
+    assert near and all(norm_groups(choice) for choice in near)
+    if norm_groups(channels):
+        assert near[0] == channels
+
+
+def test_row_62_sizes_and_levels_that_do_not_divide(dataset_of):
+    with pytest.raises(UsageError, match="multiple of 4") as caught:
+        plan(dataset_of(30, 10, size=10), "diffusion.channels=[16, 16, 16]")
+    assert "--image-size 8 or --image-size 12" in caught.value.remedy
+
+
+@pytest.mark.parametrize("wrong", [-1, 2, 99])
+def test_row_63_a_label_that_is_no_class_is_refused(dataset_of, wrong: int):
+    dataset = dataset_of(30, 10)
+    dataset.labels[3] = wrong
+    with pytest.raises(DataError, match=rf"1 labels are no class.* {wrong} of 3\.png") as caught:
+        plan(dataset)
+    assert "0 to 1" in caught.value.expected
+
+
+def test_row_64_a_batch_larger_than_a_class_is_stated(dataset_of, quick_rates):
+    dataset = dataset_of(30, 10, 5)
+    told = plan(dataset, "diffusion.batch_size=12").to_json(dataset, CPU)
+    assert told["batch_size"] == 12
+    assert told["drawn_with_replacement"] == ["class 1", "class 2"]
+    told = plan(dataset, "diffusion.batch_size=5").to_json(dataset, CPU)
+    assert told["drawn_with_replacement"] == []
