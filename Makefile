@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-slow check format docs clean
+.PHONY: demo test test-slow check audit format docs clean
 
 demo: $(STAMP)
 	$(BIN)/synthaug demo
@@ -21,6 +21,13 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Known vulnerabilities of the versions in constraints.txt, by PyPI's advisories: needs the network,
+# and fails where these cannot be asked.
+audit: $(STAMP)
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

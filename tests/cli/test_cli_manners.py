@@ -106,6 +106,10 @@ def test_row_108_every_verb_has_the_option(cli):
 
     assert {c.callback.__name__ for c in app.registered_commands} == set(VERBS)
     assert all("--json" in cli(verb, "--help").ok().out for verb in VERBS)
+    (recipes,) = app.registered_groups
+    for command in recipes.typer_instance.registered_commands:
+        name = command.name or command.callback.__name__
+        assert "--json" in cli("recipes", name, "--help").ok().out
 
 
 @pytest.mark.parametrize(
