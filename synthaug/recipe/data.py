@@ -7,9 +7,14 @@ from pydantic import Field
 
 from synthaug.recipe.section import Contradiction, Section
 
+SMALLEST_IMAGE = 8
+"""Pixels a side."""
+
 
 class DataSection(Section):
-    image_size: int | None = Field(None, ge=8, le=256, description="pixels; null: from the images")
+    image_size: int | None = Field(
+        None, ge=SMALLEST_IMAGE, le=256, description="pixels; null: from the images"
+    )
     channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; null: from images")
     test_fraction: float = Field(
         0.2, gt=0, lt=0.9, description="cut per class if there is no test/"

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from synthaug.recipe.data import SMALLEST_IMAGE
 from synthaug.recipe.duration import parse_duration
 from synthaug.recipe.section import Contradiction, Section, told_as_value_error
 
@@ -124,9 +125,12 @@ class DiffusionSection(Section):
             return ""
         divisor = self.patch * 2 ** (len(self.channels) - 1)
         if image_size % divisor:
+            below = image_size // divisor * divisor
+            near = [size for size in (below, below + divisor) if size >= SMALLEST_IMAGE]
             return (
                 f"image size {image_size} is no multiple of {divisor}, as the "
-                f"{len(self.channels)} levels of diffusion.channels need"
+                f"{len(self.channels)} levels of diffusion.channels need: the nearest that "
+                f"{'are' if len(near) > 1 else 'is'} {' and '.join(map(str, near))}"
             )
         sides = self.map_sides(image_size)
         odd = sorted(set(self.attention) - set(sides))
