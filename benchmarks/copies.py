@@ -24,7 +24,7 @@ from synthaug.recipe import Recipe
 from synthaug.selection.choose import Thresholds, judge
 from synthaug.selection.sets import Candidates
 from synthaug.stages.bench import Bench, train_all
-from synthaug.stages.candidates import read_class
+from synthaug.stages.class_files import read_class
 from synthaug.stages.dataset import Dataset, load_dataset, read_extra
 from synthaug.stages.planning import classifier_options
 from synthaug.stages.progress import Silent

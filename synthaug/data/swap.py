@@ -2,7 +2,8 @@
 
 New files are built in a staging folder. Renaming it to ``.synthaug-ready`` is the one atomic
 decision: before it nothing has changed, after it the swap is carried through, by the next call if
-this process dies on the way.
+this process dies on the way. The receipt ``generate.json`` leaves first and arrives last: where it
+is, everything it speaks of is there too.
 """
 
 import json
@@ -16,9 +17,13 @@ from synthaug.errors import DataError
 SYNTHETIC = "synthetic"
 BALANCED = "balanced"
 MANIFEST = "synthaug_manifest.jsonl"
+RECEIPT = "generate.json"
+TABLE = "selection.parquet"
 WRITING = ".synthaug-writing"
 _READY = ".synthaug-ready"
+_ARRIVING = ".synthaug-arriving"
 _PREVIOUS = ".synthaug-previous"
+_ARRIVALS = (SYNTHETIC, BALANCED, MANIFEST, TABLE, RECEIPT)
 # Browsing a folder creates these; they carry nothing of the user's.
 _DROPPINGS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
@@ -42,18 +47,19 @@ def commit(run_dir: Path) -> None:
 
 def finish(run_dir: Path) -> None:
     """Carry a decided swap to its end; do nothing when there is none."""
-    ready, previous = run_dir / _READY, run_dir / _PREVIOUS
+    ready, arriving, previous = (run_dir / name for name in (_READY, _ARRIVING, _PREVIOUS))
     if ready.exists():
         previous.mkdir(exist_ok=True)
-        # The manifest leaves first and arrives last: without it a result is known to be incomplete.
-        # What is still in the ready folder has not been swapped, so its namesake is the old one.
-        for name in (MANIFEST, SYNTHETIC, BALANCED):
-            if (ready / name).exists() and (run_dir / name).exists():
+        for name in reversed(_ARRIVALS):
+            if (run_dir / name).exists():
                 os.replace(run_dir / name, previous / name)
-        for name in (SYNTHETIC, BALANCED, MANIFEST):
-            if (ready / name).exists():
-                os.replace(ready / name, run_dir / name)
-        ready.rmdir()
+        # Another name, so that what arrives is never taken for what has to leave.
+        os.replace(ready, arriving)
+    if arriving.exists():
+        for name in _ARRIVALS:
+            if (arriving / name).exists():
+                os.replace(arriving / name, run_dir / name)
+        arriving.rmdir()
     shutil.rmtree(previous, ignore_errors=True)
 
 

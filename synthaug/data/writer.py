@@ -19,7 +19,16 @@ from PIL import Image
 
 from synthaug.data.names import folder_names
 from synthaug.data.pixels import content_hash
-from synthaug.data.swap import BALANCED, MANIFEST, SYNTHETIC, WRITING, commit, prepare
+from synthaug.data.swap import (
+    BALANCED,
+    MANIFEST,
+    RECEIPT,
+    SYNTHETIC,
+    TABLE,
+    WRITING,
+    commit,
+    prepare,
+)
 from synthaug.errors import ResourceError
 
 __all__ = [
@@ -127,6 +136,7 @@ def write_balanced(
     synthetic_labels: np.ndarray,
     provenance: Sequence[Provenance],
     *,
+    beside: Mapping[str, bytes] | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Path:
     """Write ``synthetic/``, ``balanced/`` and the manifest, replacing earlier ones together.
@@ -144,6 +154,8 @@ def write_balanced(
         synthetic_pixels: uint8 [S, C, H, W].
         synthetic_labels: int [S].
         provenance: S entries with ``source="synthetic"``, one an image.
+        beside: the content of ``generate.json`` and ``selection.parquet``, which are replaced in
+            the same step; one that is not given is removed.
         advance: called with the number of files written since the last call.
 
     Returns:
@@ -184,6 +196,9 @@ def write_balanced(
                     advance,
                 )
             write_manifest(staging / MANIFEST, entries)
+            for file, content in (beside or {}).items():
+                assert file in (RECEIPT, TABLE)
+                _write_bytes(staging / file, content)
             commit(run_dir)
         finally:
             shutil.rmtree(staging, ignore_errors=True)

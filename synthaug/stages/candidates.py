@@ -2,12 +2,11 @@
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from synthaug.data.names import folder_names
 from synthaug.diffusion.checkpoint import Checkpoint
 from synthaug.diffusion.generation import SampleBatch, generate_images
 from synthaug.diffusion.noise import image_seeds, source_draws
@@ -15,43 +14,27 @@ from synthaug.diffusion.partial import PartialStart
 from synthaug.errors import DivergedError
 from synthaug.recipe import SamplingSection
 from synthaug.selection.choose import NOT_FINITE
+from synthaug.stages.class_files import (
+    ClassSamples,
+    Drawn,
+    read_class,
+    read_partial,
+    write_class,
+    write_partial,
+)
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.disk import DRAW_AT_MOST
 from synthaug.stages.progress import Task
 from synthaug.stages.run_dir import RunDir
-from synthaug.stages.selecting import FLAT, Chooser, Columns, rejected
+from synthaug.stages.selecting import FLAT, SATURATED, Chooser, Columns, rejected
 from synthaug.stages.signals import StopFlag
 
+UNUSABLE_AT_MOST = 0.5
+"""Share of a class's candidates that may be broken: with more, the network is."""
+FEW = 16
+"""Candidates from which on that share is looked at before all are drawn."""
+SAVE_SECONDS = 60.0
 FLAT_RANGE = 2
-CANDIDATES = "candidates"
-COLUMN = "column "
-
-
-@dataclass(frozen=True)
-class ClassSamples:
-    """All N candidates of one class, in the order of drawing, and what became of each.
-
-    `images` uint8 [N, C, H, W], `seeds` int64 [N], `reasons` str [N], why an image is not kept, or
-    empty; `columns` the scores of each, [N], empty without selection. `nfe` counts network
-    evaluations of each image, `seconds` those of drawing.
-    """
-
-    images: np.ndarray
-    seeds: np.ndarray
-    reasons: np.ndarray
-    columns: Columns
-    nfe: int
-    seconds: float
-
-    @property
-    def kept(self) -> np.ndarray:
-        """Positions of the images that are kept, int64 [n], ascending."""
-        return np.flatnonzero(self.reasons == "")
-
-    @property
-    def unfiltered(self) -> np.ndarray:
-        """Positions of all that are no broken images: those that selection had to choose from."""
-        return np.flatnonzero(~np.isin(self.reasons, (NOT_FINITE, FLAT)))
 
 
 @dataclass(frozen=True)
@@ -103,6 +86,8 @@ class Candidates:
     chooser: Chooser | None = None
     total: int = 0
     """Images to draw in all, as far as is known."""
+    kept_at: float = field(default_factory=time.monotonic)
+    """When the beginning of a class was last kept."""
 
     def first_draw(self, n: int) -> int:
         """How many images are drawn at first for n that are wanted."""
@@ -117,13 +102,12 @@ class Candidates:
     def of_class(
         self, k: int, n: int, mode: str, checkpoint: Checkpoint, task: Task
     ) -> ClassSamples:
-        """Draw until n images of class k are kept, or take them from an earlier, stopped generate.
+        """Draw until n images of class k are kept, or go on where an earlier generate was stopped.
 
         There may be fewer where too many are refused. Raises `DivergedError` when most images are
         broken.
         """
         name = self.dataset.class_names[k]
-        file = class_file(self.dataset, k)
         how = mode if mode == "sample" else f"{mode} {self.sampling.strength}"
         key = (
             f"{checkpoint.sha256} {self.sampling.sampler} {self.sampling.steps} "
@@ -134,52 +118,79 @@ class Candidates:
         if kept is not None and kept[0] == key:
             task.advance(self.first_draw(n), f"{name}: drawn before")
             return kept[1]
-        samples = self._draw(k, n, mode, checkpoint, task)
-        self.run.write_arrays(
-            file,
-            key=np.array(key),
-            images=samples.images,
-            seeds=samples.seeds,
-            candidate_reasons=samples.reasons,
-            nfe=np.array(samples.nfe),
-            seconds=np.array(samples.seconds),
-            **{f"{COLUMN}{name}": values for name, values in samples.columns.items()},
-        )
+        samples = self._draw(k, n, mode, checkpoint, key, task)
+        write_class(self.run, self.dataset, k, key, samples)
         return samples
 
-    def _draw(self, k: int, n: int, mode: str, checkpoint: Checkpoint, task: Task) -> ClassSamples:
-        name = self.dataset.class_names[k]
-        drawn: list[SampleBatch] = []
-        tried, want, seconds = 0, self.first_draw(n), 0.0
+    def _draw(
+        self, k: int, n: int, mode: str, checkpoint: Checkpoint, key: str, task: Task
+    ) -> ClassSamples:
+        before = read_partial(self.run, self.dataset, k, key)
+        batches: list[SampleBatch] = []
+        seconds = before.seconds if before else 0.0
+        tried, want = 0, self.first_draw(n)
         while want:
-            started = time.perf_counter()
-            for batch in self._batches(k, mode, checkpoint, tried, want):
-                drawn.append(batch)
-                task.advance(len(batch.seeds), name)
-                self.stop.check()
-            seconds += time.perf_counter() - started
+            for batch, took in self._round(k, mode, checkpoint, before, tried, want):
+                batches.append(batch)
+                seconds += took
+                task.advance(len(batch.seeds), self.dataset.class_names[k])
+                self._keep_sometimes(k, key, batches, seconds, before)
             tried += want
-            images = np.concatenate([batch.images for batch in drawn])
-            reasons = broken = self._broken(k, images, np.concatenate([b.finite for b in drawn]))
+            drawn = Drawn.of(batches, seconds)
+            reasons = broken = self._broken(k, drawn.images, drawn.finite)
             columns: Columns = {}
             if self.chooser and (broken == "").any():
-                reasons, columns = self.chooser.choose(k, images, broken, n)
+                reasons, columns = self.chooser.choose(k, drawn.images, broken, n)
             accepted = int((reasons == "").sum())
             # As many as it takes if they fare like those before, but no leap.
             expected = math.ceil((n - accepted) * tried / max(accepted, 1))
             short = min(expected, tried) if self.chooser else n - accepted
             want = max(min(short, self.most(n) - tried), 0)
+            if tried >= FEW or not want:
+                self._refuse_broken_network(k, broken)
             if want:
                 self.total += want
                 task.resize(self.total)
+        return ClassSamples(drawn.images, drawn.seeds, reasons, columns, drawn.nfe, seconds)
+
+    def _round(
+        self, k: int, mode: str, checkpoint: Checkpoint, before: Drawn | None, first: int, n: int
+    ) -> Iterator[tuple[SampleBatch, float]]:
+        """Images `first .. first + n - 1` of class k in batches, each with the seconds it took.
+
+        What was drawn `before` it was stopped ends with a whole batch or a whole round, so the
+        batches after it are the ones that would have followed, and so are their pixels.
+        """
+        known = min(max((len(before) if before else 0) - first, 0), n)
+        if before and known:
+            yield before.part(first, first + known), 0.0
+        started = time.perf_counter()
+        for batch in self._batches(k, mode, checkpoint, first + known, n - known):
+            now = time.perf_counter()
+            yield batch, now - started
+            started = time.perf_counter()
+
+    def _keep_sometimes(
+        self, k: int, key: str, batches: Sequence[SampleBatch], seconds: float, before: Drawn | None
+    ) -> None:
+        """Keep what is drawn every minute, and before a stop, for which it raises."""
+        stopped = self.stop.requested
+        if stopped or time.monotonic() - self.kept_at > SAVE_SECONDS:
+            drawn = Drawn.of(batches, seconds)
+            if before is None or len(drawn) > len(before):
+                write_partial(self.run, self.dataset, k, key, drawn)
+            self.kept_at = time.monotonic()
+        self.stop.check()
+
+    def _refuse_broken_network(self, k: int, broken: np.ndarray) -> None:
         n_broken = int((broken != "").sum())
-        if tried - n_broken < tried / 4:
+        if n_broken > UNUSABLE_AT_MOST * len(broken):
             raise DivergedError(
-                f"{n_broken} of {tried} images of class {name!r} are unusable ({rejected(broken)})",
-                remedy="train longer, or lower diffusion.learning_rate",
+                f"{n_broken} of {len(broken)} images of class {self.dataset.class_names[k]!r} are "
+                f"unusable ({rejected(broken)})",
+                expected=f"at most {UNUSABLE_AT_MOST:.0%}",
+                remedy="train longer, or lower diffusion.learning_rate and fit again",
             )
-        seeds = np.concatenate([batch.seeds for batch in drawn])
-        return ClassSamples(images, seeds, reasons, columns, drawn[-1].nfe, seconds)
 
     def _batches(
         self, k: int, mode: str, checkpoint: Checkpoint, first: int, n: int
@@ -200,39 +211,25 @@ class Candidates:
         )
 
     def _broken(self, k: int, images: np.ndarray, finite: np.ndarray) -> np.ndarray:
-        """Why each image can be nothing at all, str [N], or empty."""
+        """Why each image can be nothing at all, str [N], or empty.
+
+        Real images of the class may be flat or nearly black and white, so they say what is normal.
+        """
         own = self.dataset.train[0][self.dataset.train[1] == k]
         flat_is_normal = bool((_range(own) <= FLAT_RANGE).any())
         flat = (_range(images) <= FLAT_RANGE) & (not flat_is_normal)
-        return np.select([~finite, flat], [NOT_FINITE, FLAT], "")
-
-
-def class_file(dataset: Dataset, k: int) -> str:
-    """Where the candidates of class k are kept in a run folder."""
-    return f"{CANDIDATES}/{folder_names(dataset.class_names)[dataset.class_names[k]]}.npz"
-
-
-def read_class(run: RunDir, dataset: Dataset, k: int) -> tuple[str, ClassSamples] | None:
-    """What they were drawn for and the candidates of class k; None if there are none to read."""
-    kept = run.read_arrays(class_file(dataset, k))
-    if kept is None or "candidate_reasons" not in kept:  # as versions before selection wrote it
-        return None
-    columns = {
-        name.removeprefix(COLUMN): values
-        for name, values in kept.items()
-        if name.startswith(COLUMN)
-    }
-    return str(kept["key"]), ClassSamples(
-        kept["images"],
-        kept["seeds"],
-        kept["candidate_reasons"],
-        columns,
-        int(kept["nfe"]),
-        float(kept["seconds"]),
-    )
+        # Halfway from the real image with the most of them to one that is nothing else.
+        saturated = _at_the_ends(images) > (1 + _at_the_ends(own).max()) / 2
+        return np.select([~finite, flat, saturated], [NOT_FINITE, FLAT, SATURATED], "")
 
 
 def _range(images: np.ndarray) -> np.ndarray:
     """Difference of the lightest and the darkest pixel of each image, [N]."""
     difference: np.ndarray = np.ptp(images.reshape(len(images), -1), axis=1)
     return difference
+
+
+def _at_the_ends(images: np.ndarray) -> np.ndarray:
+    """Share of values of each image that are 0 or 255, [N]."""
+    share: np.ndarray = ((images == 0) | (images == 255)).reshape(len(images), -1).mean(axis=1)
+    return share

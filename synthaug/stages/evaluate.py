@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
     progress = progress or Silent()
     device = resolve_device(request.device)
     run = open_run(request.run)
-    with run.locked(), stop_flag(KEPT) as stop:
+    with run.locked(), stop_flag(KEPT) as stop, ExitStack() as folds:
         recipe = _read_recipe(run, request)
         folded = is_folded(recipe)
         if request.likelihood:
@@ -80,6 +81,7 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
         for fold, own in enumerate(runs):
             if folded:
                 progress.say(f"fold {fold + 1} of {len(runs)}")
+                folds.enter_context(own.locked())
             data, bench = _prepare(own, request, arms, str(device), progress)
             need = evaluate_bytes(len(arms) * len(seeds), len(data.splits.test), data.n_classes)
             require_room(own.path, need - bytes_below(own / PREDICTIONS), "evaluate")

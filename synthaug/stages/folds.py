@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from synthaug.data.splits import Splits
+from synthaug.data.swap import RECEIPT
 from synthaug.errors import DataError, UsageError
 from synthaug.recipe import Recipe, parse_duration
 from synthaug.stages.arm_scores import ArmRuns
@@ -116,6 +117,7 @@ def generate_folds(
     """Generate in every fold, and tell what they come to together."""
     runs = fold_runs(run, recipe)
     made = []
+    (run / RECEIPT).unlink(missing_ok=True)  # it speaks of all folds, which now change one by one
     for fold, own in enumerate(runs):
         progress.say(f"fold {fold + 1} of {len(runs)}")
         made.append(generate(own))
@@ -143,7 +145,7 @@ def generate_folds(
         "images_per_second": round(sum(drawn) / seconds, 1) if seconds else None,
     }
     run.write_json("plan.json", runs[0].read_json("plan.json"))
-    run.write_json("generate.json", summary)
+    run.write_json(RECEIPT, summary)
     return summary
 
 

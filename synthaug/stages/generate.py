@@ -11,29 +11,30 @@ from synthaug.balance.caps import Caps
 from synthaug.balance.modes import Modes
 from synthaug.balance.plan import BalancePlan
 from synthaug.balance.strategy import Strategy
+from synthaug.data.swap import RECEIPT, TABLE
 from synthaug.data.writer import Provenance, write_balanced
 from synthaug.diffusion.generation import check_sampling
 from synthaug.diffusion.partial import partial_timesteps
 from synthaug.diffusion.samplers import spaced_timesteps
 from synthaug.recipe import SamplingSection
 from synthaug.stages.balance import revised_plan
-from synthaug.stages.candidates import CANDIDATES, Candidates, ClassSamples, SourceImages
+from synthaug.stages.candidates import Candidates, SourceImages
+from synthaug.stages.class_files import CANDIDATES, ClassSamples, remove_partial
 from synthaug.stages.dataset import Dataset, load_dataset
 from synthaug.stages.device import describe_device, resolve_device
 from synthaug.stages.disk import block_bytes, bytes_below, generate_bytes, require_room
 from synthaug.stages.folds import generate_folds, is_folded
 from synthaug.stages.networks import Networks
 from synthaug.stages.progress import Progress, Silent
-from synthaug.stages.run_dir import RunDir, open_run, read_recipe, utc_now
+from synthaug.stages.run_dir import RunDir, json_text, open_run, read_recipe, utc_now
 from synthaug.stages.selecting import (
-    TABLE,
     Chooser,
     copies_notice,
     manifest_scores,
     rejected,
     selector_notice,
     shortfall_notice,
-    write_table,
+    table_content,
 )
 from synthaug.stages.signals import stop_flag
 
@@ -143,22 +144,6 @@ class _Session:
         shape = (0, *real_images.shape[1:])
         kept = [samples.images[samples.kept] for samples in drawn.values()]
         images = np.concatenate([np.empty(shape, np.uint8), *kept])
-        paths = [self.dataset.paths[i] for i in self.dataset.splits.train]
-        n_files = len(paths) + 2 * len(images)
-        with self.progress.task("writing", n_files, "files") as task:
-            write_balanced(
-                self.run.path, names, real_images, real_labels, paths,
-                images, synthetic_labels.astype(np.int64), provenance,
-                advance=self.candidates.stop.after(task.advance),
-            )  # fmt: skip
-        if chooser:
-            write_table(
-                self.run,
-                self.dataset,
-                {k: (s.seeds, s.reasons, s.columns) for k, s in drawn.items()},
-            )
-        else:
-            (self.run / TABLE).unlink(missing_ok=True)  # of an earlier generate
         counts = np.bincount(synthetic_labels.astype(np.int64), minlength=len(names))
         seconds = sum(s.seconds for s in drawn.values())
         n_drawn = sum(len(s.seeds) for s in drawn.values())
@@ -201,7 +186,19 @@ class _Session:
             "seconds": round(seconds, 1),
             "images_per_second": round(n_drawn / seconds, 1) if seconds else None,
         }
-        self.run.write_json("generate.json", summary)
+        beside = {RECEIPT: json_text(summary).encode()}
+        if chooser and drawn:
+            table = {k: (s.seeds, s.reasons, s.columns) for k, s in drawn.items()}
+            beside[TABLE] = table_content(self.dataset, table)
+        paths = [self.dataset.paths[i] for i in self.dataset.splits.train]
+        n_files = len(paths) + 2 * len(images)
+        with self.progress.task("writing", n_files, "files") as task:
+            write_balanced(
+                self.run.path, names, real_images, real_labels, paths,
+                images, synthetic_labels.astype(np.int64), provenance,
+                beside=beside, advance=self.candidates.stop.after(task.advance),
+            )  # fmt: skip
+        remove_partial(self.run)
         return summary
 
     def _origins(self, k: int, samples: ClassSamples, common: Provenance) -> list[Provenance]:

@@ -23,6 +23,7 @@ import numpy as np
 from synthaug.errors import DataError, ResourceError, RunInUseError, UsageError
 from synthaug.recipe import Recipe, load_recipe
 from synthaug.stages.disk import require_writable
+from synthaug.stages.leftovers import tidy
 
 RUNS = Path("runs")
 LOCK = ".lock"
@@ -47,9 +48,7 @@ class RunDir:
         return self.path / name
 
     def write_json(self, name: str, content: Any) -> Path:
-        return self.write_text(
-            name, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        )
+        return self.write_text(name, json_text(content))
 
     def read_json(self, name: str) -> Any:
         """The content of a JSON file. Raises `DataError` if it is missing or not JSON."""
@@ -108,7 +107,7 @@ class RunDir:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Own the folder until the context ends; a dead owner's lock is free.
+        """Own the folder until the context ends; a dead owner's lock is free, and tidied up after.
 
         Raises `RunInUseError` at once if another process owns it.
         """
@@ -123,6 +122,7 @@ class RunDir:
         except OSError as error:
             raise _unwritable(self.path, error) from error
         try:
+            tidy(self.path)
             yield
         finally:
             lock.release()
@@ -221,6 +221,11 @@ def dataset_name(origin: str) -> str:
         return origin.rstrip("/").rsplit("/", 1)[-1]
     resolved = Path(origin).resolve()
     return resolved.name if resolved.is_dir() else resolved.name.split(".")[0]
+
+
+def json_text(content: Any) -> str:
+    """JSON as all files of a run have it."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def utc_now() -> str:

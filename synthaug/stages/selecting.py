@@ -1,7 +1,6 @@
 """Which candidates of a class are kept: `selection` at work in a run, and what is written of it."""
 
 import io
-import os
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from synthaug.errors import ResourceError
 from synthaug.recipe import Recipe
 from synthaug.selection import sets
 from synthaug.selection.choose import COPY, FULL, REASONS, RealImages, Thresholds, select, study
@@ -19,9 +17,9 @@ from synthaug.stages.progress import Progress
 from synthaug.stages.run_dir import RunDir
 from synthaug.stages.signals import StopFlag
 
-TABLE = "selection.parquet"
 FLAT = "one flat colour"
-ALL_REASONS = (REASONS[0], FLAT, *REASONS[1:])
+SATURATED = "saturated"
+ALL_REASONS = (REASONS[0], FLAT, SATURATED, *REASONS[1:])
 """In the order in which they are looked for."""
 MANIFEST_SCORES = (
     "prototype_distance", "neighbour_distance", "entropy", "nearest_train_distance",
@@ -152,13 +150,13 @@ def manifest_scores(columns: Columns, i: int) -> dict[str, float] | None:
     return {name: round(v, 6) for name, v in known.items() if np.isfinite(v)} or None
 
 
-def write_table(
-    run: RunDir, dataset: Dataset, classes: dict[int, tuple[np.ndarray, np.ndarray, Columns]]
-) -> None:
-    """Write selection.parquet: a row for each candidate, in the order of drawing.
+def table_content(
+    dataset: Dataset, classes: dict[int, tuple[np.ndarray, np.ndarray, Columns]]
+) -> bytes:
+    """The content of selection.parquet: a row for each candidate, in the order of drawing.
 
-    `classes` has (seeds int64 [N], reasons str [N], scores each [N]) of the classes drawn. Raises
-    `ResourceError` if it cannot be written.
+    `classes` has (seeds int64 [N], reasons str [N], scores each [N]) of the classes drawn, one at
+    least.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -180,19 +178,6 @@ def write_table(
         earlier = columns["duplicate_of"]
         made["duplicate_of"] = pa.array(seeds[earlier], mask=earlier < 0)
         parts.append(pa.table(made))
-    if not parts:
-        (run / TABLE).unlink(missing_ok=True)
-        return
     buffer = io.BytesIO()
     pq.write_table(pa.concat_tables(parts), buffer)
-    target, temporary = run / TABLE, run / f".{TABLE}.tmp-{os.getpid()}"
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise ResourceError(
-            f"cannot write {target} ({error.strerror})",
-            remedy="free some space, then run `synthaug generate` again",
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    return buffer.getvalue()

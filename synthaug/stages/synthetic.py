@@ -5,9 +5,9 @@ import json
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from synthaug.data.swap import MANIFEST, finish
+from synthaug.data.swap import MANIFEST, RECEIPT, finish
 from synthaug.errors import DataError, UsageError
-from synthaug.stages.candidates import read_class
+from synthaug.stages.class_files import read_class
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.run_dir import RunDir
 
@@ -18,7 +18,7 @@ def read_synthetic(run: RunDir, dataset: Dataset) -> tuple[np.ndarray, np.ndarra
     Raises `UsageError` before `generate` and `DataError` naming a file that is missing or broken.
     """
     finish(run.path)  # a generate that was killed while swapping folders is completed first
-    if not run.has(MANIFEST):
+    if not (run.has(MANIFEST) and run.has(RECEIPT)):
         raise UsageError(
             f"run {run.path} has no synthetic images",
             remedy="run `synthaug generate --balance` first",
@@ -45,7 +45,7 @@ def read_synthetic(run: RunDir, dataset: Dataset) -> tuple[np.ndarray, np.ndarra
 
 def was_selected(run: RunDir) -> bool:
     """Whether `generate` selected among candidates, so that an unfiltered set differs."""
-    return run.has("generate.json") and "selector" in run.read_json("generate.json")
+    return run.has(RECEIPT) and "selector" in run.read_json(RECEIPT)
 
 
 def read_unfiltered(run: RunDir, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -54,12 +54,12 @@ def read_unfiltered(run: RunDir, dataset: Dataset) -> tuple[np.ndarray, np.ndarr
     Of each class the first candidates that are no broken images, as many as its plan asked for.
     Raises `UsageError` before `generate` and `DataError` if its candidates are gone.
     """
-    if not run.has("generate.json"):
+    if not run.has(RECEIPT):
         raise UsageError(
             f"run {run.path} has no synthetic images",
             remedy="run `synthaug generate --balance` first",
         )
-    made = run.read_json("generate.json")
+    made = run.read_json(RECEIPT)
     images = [np.empty((0, *dataset.pixels.shape[1:]), np.uint8)]
     labels = [np.empty(0, np.int64)]
     for k, name in enumerate(dataset.class_names):

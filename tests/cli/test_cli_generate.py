@@ -12,6 +12,7 @@ from PIL import Image
 from synthaug.diffusion.checkpoint import load_checkpoint, newest_checkpoint
 from synthaug.diffusion.generation import generate_images
 from synthaug.diffusion.partial import PartialStart
+from synthaug.recipe import load_recipe
 from synthaug.stages.device import resolve_device
 
 TRAIN = [40, 31, 24, 19, 14, 11, 9, 7, 5, 4]
@@ -206,7 +207,7 @@ def test_eta_is_taken_from_the_recipe_recorded_and_refused_by_other_samplers(
     assert refused.code == 2 and "eta 0.75 with the sampler heun" in refused.fault
 
 
-def test_the_same_seed_gives_the_same_bytes(cli, smoke, copied_run: Path):
+def test_row_96_the_same_seed_gives_the_same_bytes(cli, smoke, copied_run: Path):
     import shutil
 
     before = files_of(smoke.path)
@@ -217,6 +218,27 @@ def test_the_same_seed_gives_the_same_bytes(cli, smoke, copied_run: Path):
     cli("generate", "--balance", "--run", copied_run).ok()
     assert files_of(copied_run) == before
     assert (copied_run / "synthaug_manifest.jsonl").read_bytes() == manifest
+
+
+def test_row_97_another_batch_size_gives_the_same_seeds_names_and_nearly_the_same_pixels(
+    cli, copied_run: Path, manifest_of
+):
+    def drawn(batch_size: int) -> dict[str, tuple[int, np.ndarray]]:
+        values = {"sampling.batch_size": batch_size, "selection.enabled": False}
+        recipe = load_recipe(str(copied_run / "recipe.yaml"), values=values)
+        (copied_run / "recipe.yaml").write_text(recipe.to_yaml())
+        cli("generate", "--balance", "20", "--run", copied_run).ok()
+        made = [x for x in manifest_of(copied_run) if x["source"] == "synthetic"]
+        return {
+            x["file"]: (x["seed"], np.asarray(Image.open(copied_run / x["file"]), np.int64))
+            for x in made
+        }
+
+    one, other = drawn(128), drawn(3)
+    assert one and {f: seed for f, (seed, _) in one.items()} == {
+        f: seed for f, (seed, _) in other.items()
+    }
+    assert all(abs(one[f][1] - other[f][1]).max() <= 1 for f in one)
 
 
 def test_finished_classes_are_not_drawn_again_and_damaged_ones_are(cli, copied_run: Path):

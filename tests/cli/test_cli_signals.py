@@ -205,7 +205,7 @@ def test_a_stopped_specialist_leaves_the_base(cli, digits: Path, in_tmp: Path, m
     cli("generate", "--balance", "30", "--run", "run").ok()
 
 
-def test_a_stopped_generate_goes_on(cli, copied_run: Path, hash_of, monkeypatch):
+def test_row_95_a_stopped_generate_goes_on(cli, copied_run: Path, hash_of, monkeypatch):
     finished = {top: hash_of(copied_run / top) for top in ("synthetic", "balanced")}
     for top in ("candidates", *finished):
         shutil.rmtree(copied_run / top)
@@ -217,11 +217,13 @@ def test_a_stopped_generate_goes_on(cli, copied_run: Path, hash_of, monkeypatch)
     assert "run `synthaug generate` again" in stopped.fault
     assert not (copied_run / "balanced").exists()
     kept = {p.name: p.stat().st_mtime_ns for p in (copied_run / "candidates").iterdir()}
-    assert set(kept) == {"1.npz", "2.npz"}
+    assert set(kept) == {"1.npz", "2.npz", ".3.part.npz"}
+    del kept[".3.part.npz"]
     cli("generate", "--balance", "--run", copied_run).ok()
     for name, stamp in kept.items():
         assert (copied_run / "candidates" / name).stat().st_mtime_ns == stamp
     assert {top: hash_of(copied_run / top) for top in finished} == finished
+    assert not list((copied_run / "candidates").glob(".*"))
 
 
 def test_a_stopped_evaluate_goes_on(cli, copied_run: Path, serial: None, monkeypatch):

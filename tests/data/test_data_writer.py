@@ -209,10 +209,11 @@ def test_death_at_any_step_of_the_swap_leaves_one_whole_result(tmp_path, monkeyp
         pass
 
     replace = os.replace
-    for step in range(8):
+    told = {swap.RECEIPT: b"old", swap.TABLE: b"old"}
+    for step in range(12):
         run_dir = tmp_path / str(step)
         run_dir.mkdir()
-        write_balanced(run_dir, **made_up(["ant", "bee"]))
+        write_balanced(run_dir, **made_up(["ant", "bee"]), beside=told)
         old = files_of(run_dir)
         count = iter(range(100))
 
@@ -225,16 +226,20 @@ def test_death_at_any_step_of_the_swap_leaves_one_whole_result(tmp_path, monkeyp
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", dying)
             with contextlib.suppress(Died):
-                write_balanced(run_dir, **made_up(["ant", "cow"]))
-        complete = (run_dir / writer.MANIFEST).exists()
+                write_balanced(run_dir, **made_up(["ant", "cow"]), beside={swap.RECEIPT: b"new"})
+        complete = (run_dir / swap.RECEIPT).exists()
         swap.finish(run_dir)
         left = files_of(run_dir)
         listed = {entry["file"] for entry in manifest_of(run_dir)}
-        assert left == {*listed, writer.MANIFEST}
+        # The new result has no table, and the old one's does not stay.
+        beside = {swap.RECEIPT, swap.TABLE} if step == 0 else {swap.RECEIPT}
+        assert left == {*listed, writer.MANIFEST, *beside}
+        assert (run_dir / swap.RECEIPT).read_bytes() == (b"old" if step == 0 else b"new")
         assert (left == old) == (step == 0)
-        assert complete == (step in (0, 1, 7))
+        assert complete == (step in (0, 1, 11))
         write_balanced(run_dir, **made_up(["ant", "dog"]))
         assert any("dog" in file for file in files_of(run_dir))
+        assert not (run_dir / swap.RECEIPT).exists()
 
 
 def test_interruption_leaves_no_staging_folder(tmp_path):

@@ -32,7 +32,7 @@ def test_same_seeds_same_pixels(trained, name):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
-def test_batch_size_changes_no_more_than_one_grey_level(trained, name, batch_size):
+def test_row_97_batch_size_changes_no_more_than_one_grey_level(trained, name, batch_size):
     together = pixels(trained.denoiser, sampler=name).astype(int)
     apart = pixels(trained.denoiser, sampler=name, batch_size=batch_size)
     assert np.abs(together - apart).max() <= 1

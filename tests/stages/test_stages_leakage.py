@@ -12,10 +12,13 @@ from synthaug.evaluation.arms import DATA_SIDES
 from synthaug.recipe import load_recipe
 from synthaug.stages import fit as fit_stage
 from synthaug.stages import sizing
+from synthaug.stages.bench import Bench
+from synthaug.stages.dataset import load_dataset
 from synthaug.stages.evaluate import EvaluateRequest, evaluate
 from synthaug.stages.features import Selector
 from synthaug.stages.fit import FitRequest, fit
 from synthaug.stages.generate import GenerateRequest, generate
+from synthaug.stages.run_dir import RunDir
 
 CONSTANT = 137
 
@@ -173,3 +176,28 @@ def test_row_35_a_leak_edited_into_the_splits_is_refused(copied_run: Path, cli):
         refused = cli(verb, "--run", copied_run)
         assert refused.code == 3
         assert names[moved] in refused.fault and "splits.json" in refused.fault
+
+
+def test_row_103_synthetic_images_never_validate_and_never_test(
+    copied_run: Path, serial: None, monkeypatch: pytest.MonkeyPatch
+):
+    """Whatever lies in synthetic/ and balanced/: what is judged on comes from pixels.npy alone."""
+    grey = np.full((8, 8), CONSTANT, np.uint8)
+    planted = sorted((copied_run / "synthetic").rglob("*.png"))[:3]
+    for path in planted:
+        Image.fromarray(grey).save(path)
+    judged, learned = [], []
+    train = Bench.train
+
+    def noted(bench: Bench, arm, seed: int, stop=None):
+        judged.append(bench.test[0])
+        learned.append(DATA_SIDES[arm.data](bench.material).images)
+        return train(bench, arm, seed, stop)
+
+    monkeypatch.setattr(Bench, "train", noted)
+    evaluate(EvaluateRequest(run=copied_run, arms="real,synthaug", seeds=1, device="cpu"))
+    dataset = load_dataset(RunDir(copied_run))
+    assert len(judged) >= 2 and any(has_constant(images) for images in learned)
+    assert all(np.array_equal(images, dataset.test[0]) for images in judged)
+    assert not has_constant(dataset.pixels)
+    assert all((Path(dataset.root) / path).is_file() for path in dataset.paths)

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -12,11 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from synthaug.diffusion.generation import SampleBatch
 from synthaug.diffusion.noise import image_seeds
-from synthaug.errors import DataError, UsageError
+from synthaug.errors import DataError, DivergedError, InterruptedRun, UsageError
 from synthaug.evaluation.classifiers import build_classifier, build_selector
 from synthaug.recipe import SelectionSection, load_recipe
 from synthaug.selection.choose import COPY, FULL, Thresholds
@@ -25,7 +28,7 @@ from synthaug.stages.dataset import load_dataset
 from synthaug.stages.fit import FitRequest, fit
 from synthaug.stages.generate import GenerateRequest, generate
 from synthaug.stages.run_dir import RunDir
-from synthaug.stages.selecting import FLAT, Chooser
+from synthaug.stages.selecting import FLAT, SATURATED, Chooser
 from synthaug.stages.synthetic import read_synthetic, read_unfiltered
 
 Make = Callable[[int, int], np.ndarray | None]
@@ -253,6 +256,121 @@ def test_a_stop_between_classes_costs_the_second_one_only(
     assert (files_of(run), rows_of(run)) == whole
     after = [(run / f).stat().st_mtime_ns for f in ("candidates/5.npz", "selector.npz")]
     assert after == stamps
+
+
+class Died(BaseException):
+    """In the place of SIGKILL: nothing gets a chance to save."""
+
+
+@pytest.mark.parametrize("end", ["stopped", "killed"])
+def test_row_95_a_class_goes_on_where_it_was_interrupted(
+    run: RunDir, end: str, monkeypatch: pytest.MonkeyPatch
+):
+    values = {"sampling.batch_size": 4, "selection.steps": 6}
+    quick = load_recipe(str(run / "recipe.yaml"), values=values)
+    (run / "recipe.yaml").write_text(quick.to_yaml())
+    undisturbed = RunDir(Path(shutil.copytree(run.path, run.path.with_name("undisturbed"))))
+    seeds: list[int] = []
+    fail_at = [10_000]
+    real = candidates_stage.generate_images
+
+    def counted(*args: Any, **options: Any) -> Iterator[SampleBatch]:
+        for batch in real(*args, **options):
+            seeds.extend(batch.seeds.tolist())
+            if len(seeds) >= fail_at[0]:
+                fail_at[0] = 10_000
+                if end == "killed":
+                    raise Died
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    monkeypatch.setattr(candidates_stage, "generate_images", counted)
+    monkeypatch.setattr(candidates_stage, "SAVE_SECONDS", -1.0)
+    ask(undisturbed)
+    once, fail_at[0] = len(seeds), 30
+    seeds.clear()
+    with pytest.raises(InterruptedRun if end == "stopped" else Died):
+        ask(run)
+    assert [p.name for p in (run / "candidates").iterdir()] == [".5.part.npz"]
+    ask(run)
+    # What a stop saved is not drawn again; of a process that was killed, the batch under way is.
+    assert len(seeds) == once + (4 if end == "killed" else 0)
+    assert len(set(seeds)) == once
+    assert files_of(run) == files_of(undisturbed) and rows_of(run) == rows_of(undisturbed)
+    assert sorted(p.name for p in (run / "candidates").iterdir()) == ["5.npz"]
+
+
+def test_the_beginning_of_another_request_is_not_taken_up_and_does_not_stay(
+    run: RunDir, draws, planted: Make, monkeypatch: pytest.MonkeyPatch
+):
+    recipe(run.path, enabled=False)
+    asked = draws(planted)
+
+    def stop(*_: Any) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(candidates_stage, "SAVE_SECONDS", -1.0)
+        patch.setattr(candidates_stage.Candidates, "_broken", stop)
+        with pytest.raises(Died):
+            ask(run, "5=20")
+    assert asked == [9] and [p.name for p in (run / "candidates").iterdir()] == [".5.part.npz"]
+    ask(run, "6=20")
+    assert [p.name for p in (run / "candidates").iterdir()] == ["6.npz"]
+    ask(run, "5=20")
+    assert asked == [9, 11, 9]
+
+
+def test_row_94_saturated_images_are_refused_and_counted(run: RunDir, draws, planted: Make):
+    extreme = np.where(np.indices((8, 8)).sum(0)[None] % 2, 255, 0).astype(np.uint8)
+    draws(lambda k, i: extreme if i % 3 == 2 else planted(k, i))
+    told = ask(run)
+    n = told["candidates"]["5"]
+    assert told["rejected_by_class"]["5"][SATURATED] == n // 3
+    assert told["rejected"][SATURATED] == n // 3
+    rows = rows_of(run)
+    assert [i for i, row in enumerate(rows) if row["reason"] == SATURATED] == [*range(2, n, 3)]
+    kept, _ = read_synthetic(run, load_dataset(run))
+    assert not any((image == extreme).all() for image in kept)
+
+
+def test_row_94_black_and_white_is_normal_where_real_images_are(run: RunDir, draws, planted: Make):
+    dataset = load_dataset(run)
+    pixels = np.where(dataset.pixels > 127, 255, 0).astype(np.uint8)
+    np.save(run / "pixels.npy", pixels)
+    draws(lambda k, i: np.where(planted(k, i) > 127, 255, 0).astype(np.uint8))
+    recipe(run.path, enabled=False)
+    assert ask(run)["rejected"] == {}
+
+
+def test_row_94_half_of_a_class_may_be_unusable_and_no_more(run: RunDir, draws, planted: Make):
+    recipe(run.path, enabled=False)
+    draws(lambda k, i: None if i % 2 else planted(k, i))
+    assert ask(run, "5=27,6=9")["rejected"] == {"not finite": 15}
+    asked = draws(lambda k, i: None if i % 2 or i == 0 else planted(k, i))
+    with pytest.raises(DivergedError, match=r"'5' are unusable \(\{'not finite': 9\}") as caught:
+        ask(run, "5=28")
+    assert caught.value.exit_code == 5
+    assert "at most 50%" in str(caught.value) and "learning_rate" in str(caught.value)
+    assert asked == [17], "a broken network is not asked twice"
+    assert run.read_json("generate.json")["counts"]["5"] == 27 - 11, "the last good set stays"
+
+
+def test_row_94_a_broken_network_is_an_error(run: RunDir, monkeypatch: pytest.MonkeyPatch, cli):
+    real = candidates_stage.generate_images
+
+    def broken(denoiser: Any, *args: Any, **options: Any) -> Iterator[SampleBatch]:
+        with torch.no_grad():
+            for parameter in denoiser.network.parameters():
+                parameter.mul_(1e3)
+        return real(denoiser, *args, **options)
+
+    recipe(run.path, enabled=False)
+    monkeypatch.setattr(candidates_stage, "generate_images", broken)
+    refused = cli("generate", "--balance", "1=60", "--run", run.path)
+    assert refused.code == 5
+    assert "of class '1' are unusable" in refused.fault and "fit again" in refused.fault
+    assert not run.has("generate.json") and not run.has("balanced")
 
 
 @pytest.mark.parametrize("change", [{"entropy_above": 0.8}, {"steps": 9}, {"enabled": False}])
