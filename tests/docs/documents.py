@@ -13,8 +13,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
-SHELL = ("", "bash", "sh")
-"""Kinds of blocks with commands; what a command prints is in blocks of the kind `text`."""
+SHELL = ("bash", "sh")
+"""Kinds of blocks with commands, beside those of no kind that begin with one."""
 MARK = re.compile(r"<!-- (needs|file): (\S+) -->")
 OPERATORS = {";", "&&", "||", "|", "&", ">", ">>", "<", "2>", "(", ")"}
 
@@ -29,6 +29,11 @@ class Block:
     text: str
     needs: str = ""
     file: str = ""
+
+    @property
+    def is_shell(self) -> bool:
+        first = self.text.partition(" ")[0]
+        return self.kind in SHELL or (not self.kind and first in ("synthaug", "make"))
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"

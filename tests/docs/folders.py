@@ -24,5 +24,18 @@ def animals(here: Path) -> None:
     write_classes(here / "more", {"cat": 8, "dog": 8, "owl": 8}, first=60)
 
 
-FOLDERS: dict[str, Callable[[Path], None]] = {}
-"""What a page needs beside or instead of the animals."""
+def scans(here: Path) -> None:
+    """Deep images of 12 bits, two or three of each patient, whose number is in their names."""
+    digits = load_digits()
+    for k, (name, first, patients) in enumerate((("benign", 1, 20), ("malignant", 21, 8))):
+        folder = here / "scans" / name
+        folder.mkdir(parents=True)
+        images = iter(digits.images[digits.target == k])
+        for patient in range(first, first + patients):
+            for letter in "abc"[: 2 + patient % 2]:
+                levels = np.uint16(next(images) * 255)
+                Image.fromarray(levels).save(folder / f"patient{patient:02d}_{letter}.png")
+
+
+FOLDERS: dict[str, Callable[[Path], None]] = {"docs/how-to/medical-16-bit.md": scans}
+"""What a page needs in the place of the animals."""

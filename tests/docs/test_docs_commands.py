@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from commands import check, check_fragment, find_command
-from documents import ROOT, SHELL, Block, Document, calls, logical_lines, pages, read
+from documents import ROOT, Block, Document, calls, logical_lines, pages, read
 from folders import FOLDERS, animals
 
 from synthaug.cli.main import _CommandLineError
@@ -24,7 +24,7 @@ HISTORY = "docs/LOG.md"
 
 DOCUMENTS = [read(path) for path in pages()]
 BLOCKS = [b for d in DOCUMENTS if d.name != HISTORY for b in d.blocks]
-LINES = [(b, line) for b in BLOCKS if b.kind in SHELL for line in logical_lines(b.text)]
+LINES = [(b, line) for b in BLOCKS if b.is_shell for line in logical_lines(b.text)]
 CALLS = [(b, words) for b, line in LINES for words in calls(line)]
 FRAGMENTS = [
     (d.name, code)
@@ -33,7 +33,7 @@ FRAGMENTS = [
     for code in dict.fromkeys(d.code)
     if code.startswith("synthaug ") or " --" in code
 ]
-RUN = [d for d in DOCUMENTS if any(b.kind in (*SHELL, "python") for b in d.blocks)]
+RUN = [d for d in DOCUMENTS if any(b.is_shell or b.kind == "python" for b in d.blocks)]
 
 
 def test_the_pages_are_found():
@@ -103,7 +103,7 @@ def follow(
             elif block.kind == "python" and not block.needs:
                 exec(compile(block.text, str(block), "exec"), {"__name__": "__main__"})
                 done += 1
-            elif block.kind in SHELL and not block.needs:
+            elif block.is_shell and not block.needs:
                 for line in logical_lines(block.text):
                     done += _run(line, cli)
         return done
@@ -151,7 +151,7 @@ def smaller(words: list[str]) -> list[str]:
     [pytest.param(d, id=d.name, marks=() if d.name in QUICK else pytest.mark.slow) for d in RUN],
 )
 def test_a_page_can_be_followed(document: Document, follow: Callable[[Document], int]):
-    blocks = [b for b in document.blocks if b.kind in (*SHELL, "python")]
+    blocks = [b for b in document.blocks if b.is_shell or b.kind == "python"]
     ran = follow(document)
     assert ran or all(b.needs or b.file for b in blocks)
 
