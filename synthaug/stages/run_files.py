@@ -74,7 +74,7 @@ RUN_FILES = (
     RunFile("results.json", "evaluate", "JSON", "every number of the report, and the verdict"),
     RunFile("report.html", "evaluate", "one HTML file", "the page to read; opens offline"),
     RunFile("pictures/*.png", "show", "PNG", "labelled pictures of what was learned"),
-    RunFile("folds/*/**", "fit --folds", "run folders", "a complete run for each fold"),
+    RunFile("folds/*/**", "fit", "run folders", "with `--folds`, a complete run for each fold"),
     RunFile(".lock", "every verb", "empty", "held while a process works in the folder"),
 )  # fmt: skip
 

@@ -33,7 +33,7 @@ def check(words: Sequence[str]) -> None:
     if list(words) in (["--help"], ["--version"], []):
         return
     command, rest = find_command(give_balance_a_value(list(words)))
-    if rest == ["--help"]:
+    if "--help" in rest:
         return
     given = command.make_context(command.name, rest).params
     _check_values(given)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SHELL = ("bash", "sh")
 """Kinds of blocks with commands, beside those of no kind that begin with one."""
 MARK = re.compile(r"<!-- (needs|file): (\S+) -->")
-OPERATORS = {";", "&&", "||", "|", "&", ">", ">>", "<", "2>", "(", ")"}
+OPERATORS = {";", ";;", "&&", "||", "|", "&", ">", ">>", "<", "2>", "(", ")"}
 
 
 @dataclass(frozen=True)

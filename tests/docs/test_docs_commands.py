@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import check, check_fragment, find_command
+from commands import check, check_fragment
 from documents import ROOT, Block, Document, calls, logical_lines, pages, read
 from folders import FOLDERS, animals
 
@@ -159,4 +159,3 @@ def test_a_page_can_be_followed(document: Document, follow: Callable[[Document],
 def test_every_verb_is_in_a_page():
     spoken = {words[0] for _, words in CALLS}
     assert {"inspect", "fit", "generate", "evaluate", "show"} <= spoken
-    assert all(find_command([verb])[0] for verb in spoken if not verb.startswith("-"))
