@@ -14,6 +14,7 @@ from synthaug.errors import SynthaugError
 
 if TYPE_CHECKING:
     from synthaug.api import EvaluateResult, FitResult, GenerateResult, evaluate, fit, generate
+    from synthaug.sampler import SynthAugSampler
 
 __version__ = "0.1.0"
 
@@ -21,6 +22,7 @@ _LAZY = {
     "synthaug.api": (
         "EvaluateResult", "FitResult", "GenerateResult", "evaluate", "fit", "generate",
     ),
+    "synthaug.sampler": ("SynthAugSampler",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _LAZY.items() for name in names}
 
@@ -28,6 +30,7 @@ __all__ = [
     "EvaluateResult",
     "FitResult",
     "GenerateResult",
+    "SynthAugSampler",
     "SynthaugError",
     "__version__",
     "evaluate",

@@ -84,3 +84,12 @@ def refuse_single_class(dataset: Dataset) -> None:
             expected="at least 2 classes",
             remedy="add a folder of another class and run `synthaug fit` on all of them",
         )
+
+
+def refuse_without_test(dataset: Dataset) -> None:
+    """Raise `DataError` where every image was learned from, as `SynthAugSampler` does."""
+    if not len(dataset.splits.test):
+        raise DataError(
+            "the model was fitted on all images, so there is none to test on",
+            remedy="run `synthaug fit` on the images, which keeps some for testing",
+        )

@@ -8,7 +8,7 @@ import numpy as np
 
 from synthaug.data.folder import load_extra_folder
 from synthaug.data.folds import make_folds
-from synthaug.data.splits import Splits, cut_held_out, make_splits
+from synthaug.data.splits import Splits, cut_held_out, make_splits, refuse_thin_train
 from synthaug.errors import DataError
 from synthaug.recipe import DataSection, Recipe
 from synthaug.stages.progress import Progress
@@ -103,17 +103,23 @@ class Dataset:
 
 
 def read_dataset(
-    dataset: str | Path, section: DataSection, *, largest: int, seed: int, progress: Progress
+    dataset: str | Path,
+    section: DataSection,
+    *,
+    largest: int,
+    seed: int,
+    progress: Progress,
+    test: bool = True,
 ) -> Dataset:
     """Scan, decode and split what the user named; nothing in it is changed.
 
-    `largest` bounds the image size that is chosen when the recipe names none. Raises `DataError`
-    when the dataset cannot be used.
+    `largest` bounds the image size that is chosen when the recipe names none. Without `test`, all
+    images are train images. Raises `DataError` when the dataset cannot be used.
     """
     with stop_flag(NOTHING_WRITTEN, grace=READING_GRACE_SECONDS):
         reading = read_images(str(dataset), section, largest=largest, progress=progress)
         refuse_synthetic(reading)
-    splits = split_reading(reading, section, seed)
+    splits = split_reading(reading, section, seed) if test else _all_train(reading)
     index, decoded = reading.index, reading.decoded
     return Dataset(
         root=index.origin if "://" in index.origin else str(Path(index.origin).resolve()),
@@ -155,6 +161,14 @@ def split_reading(reading: Reading, section: DataSection, seed: int) -> Splits:
         raise DataError(
             f"{reading.index.origin}: {error.found}", expected=error.expected, remedy=error.remedy
         ) from error
+
+
+def _all_train(reading: Reading) -> Splits:
+    """Every image in train. Raises `DataError` when there is too little to learn from."""
+    everything, none = np.arange(len(reading.labels)), np.empty(0, np.int64)
+    hashes, names = reading.decoded.content_hashes, reading.index.class_names
+    refuse_thin_train(reading.labels, hashes, everything, names)
+    return Splits(everything, none, none, ())
 
 
 def read_extra(

@@ -16,7 +16,7 @@ from synthaug.evaluation.own_classifier import source_digest
 from synthaug.recipe import Recipe
 from synthaug.report.schema import validate_results
 from synthaug.stages.arm_scores import ArmRuns
-from synthaug.stages.balance import read_plan, refuse_single_class
+from synthaug.stages.balance import read_plan, refuse_single_class, refuse_without_test
 from synthaug.stages.bench import Bench, Job, train_all
 from synthaug.stages.collapse import class_shares, measure_collapse
 from synthaug.stages.dataset import Dataset, load_dataset, read_extra
@@ -125,6 +125,7 @@ def _prepare(
     options = classifier_options(recipe)
     dataset = load_dataset(run)
     refuse_single_class(dataset)
+    refuse_without_test(dataset)
     # A wrong edit of the plan and a wrong classifier are told now, not after the training.
     plan = read_plan(run, dataset)
     size = dataset.channels, dataset.n_classes, dataset.image_size

@@ -45,6 +45,8 @@ class FitRequest:
     from_scratch: bool = False
     device: str = "auto"
     dry_run: bool = False
+    test: bool = True
+    """Whether images are kept to test on. Without, all are learned from: `evaluate` refuses."""
 
 
 def fit(
@@ -70,6 +72,7 @@ def fit(
             largest=LARGEST_SIZE[device.type],
             seed=request.recipe.seed,
             progress=progress,
+            test=request.test,
         )
         plan = plan_fit(
             dataset,
@@ -77,6 +80,7 @@ def fit(
             per_class=request.per_class,
             from_scratch=request.from_scratch,
             device=device,
+            test=request.test,
         )
         described = plan.to_json(dataset, device)
         on_plan(described)

@@ -139,16 +139,17 @@ def plan_fit(
     per_class: bool,
     from_scratch: bool,
     device: torch.device,
+    test: bool = True,
 ) -> FitPlan:
     """Balance, network and time, from the data and from a few measured steps of each kind.
 
     Raises `UsageError` for what the recipe asks and the data or network cannot do, and `DataError`
-    for a dataset without a test image.
+    for a dataset without a test image where there is to be a `test`.
     """
     if from_scratch and not per_class:
         raise UsageError("--from-scratch without --per-class", remedy="add --per-class")
     dataset.check()
-    if not len(dataset.splits.test):
+    if test and not len(dataset.splits.test):
         raise DataError(
             "no image is left for testing", remedy="add images, or give the dataset a test/ folder"
         )
@@ -209,8 +210,8 @@ def plan_fit(
 
 
 def _expected_evaluation(dataset: Dataset, recipe: Recipe, device: torch.device) -> float:
-    """Seconds of `evaluate`; none for a single class, which it refuses."""
-    if dataset.n_classes < 2:
+    """Seconds of `evaluate`; none for a single class or without a test, which it refuses."""
+    if dataset.n_classes < 2 or not len(dataset.splits.test):
         return 0.0
     section = recipe.evaluation
     n_images = len(DEFAULT_ARMS) * section.seeds * section.steps * section.batch_size

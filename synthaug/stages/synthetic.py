@@ -1,6 +1,7 @@
 """The synthetic images of a run, read back from the files a user can see and delete."""
 
 import json
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -12,22 +13,26 @@ from synthaug.stages.dataset import Dataset
 from synthaug.stages.run_dir import RunDir
 
 
-def read_synthetic(run: RunDir, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """(images uint8 [N, C, H, W], labels int64 [N]) of `synthetic/`, in the manifest's order.
-
-    Raises `UsageError` before `generate` and `DataError` naming a file that is missing or broken.
-    """
+def read_manifest(run: RunDir) -> list[dict[str, Any]]:
+    """The records of all files that `generate` wrote. Raises `UsageError` before it did."""
     finish(run.path)  # a generate that was killed while swapping folders is completed first
     if not (run.has(MANIFEST) and run.has(RECEIPT)):
         raise UsageError(
             f"run {run.path} has no synthetic images",
             remedy="run `synthaug generate --balance` first",
         )
+    return [json.loads(line) for line in (run / MANIFEST).read_text(encoding="utf-8").splitlines()]
+
+
+def read_synthetic(run: RunDir, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """(images uint8 [N, C, H, W], labels int64 [N]) of `synthetic/`, in the manifest's order.
+
+    Raises `UsageError` before `generate` and `DataError` naming a file that is missing or broken.
+    """
     number = {name: k for k, name in enumerate(dataset.class_names)}
     mode = "L" if dataset.channels == 1 else "RGB"
     images, labels = [], []
-    for line in (run / MANIFEST).read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
+    for record in read_manifest(run):
         if record["file"].startswith("synthetic/"):
             path = run / record["file"]
             try:
