@@ -127,8 +127,8 @@ class SynthAugSampler(BaseOverSampler):
             missing = wanted.get(label, 0) - int(np.sum(made.numbers == k))
             if missing:
                 warnings.warn(
-                    f"class {str(label)!r} got {missing} of {wanted[label]} images fewer than asked "
-                    "for: the others that were drawn are copies, or not of their class",
+                    f"class {str(label)!r} got {missing} of {wanted[label]} images fewer than "
+                    "asked for: the others that were drawn are copies, or not of their class",
                     UserWarning,
                     stacklevel=4,
                 )
