@@ -1,6 +1,5 @@
 """Options about reading a dataset, which `inspect` and `fit` share."""
 
-import shlex
 from typing import Annotated
 
 import typer
@@ -34,17 +33,3 @@ FollowLinksOption = Annotated[
 OnBadImageOption = Annotated[
     str | None, typer.Option(help="skip (default) or error: what a broken image leads to.")
 ]
-
-
-def as_words(dataset: str, values: dict[str, object]) -> str:
-    """The options again, as one would type them after another verb."""
-    words = ["--dataset", shlex.quote(dataset)]
-    for key, value in values.items():
-        option = "--" + key.removeprefix("data.").replace("_", "-")
-        if value is True:
-            words.append(option)
-        elif isinstance(value, list):
-            words += [option, ":".join(f"{level:g}" for level in value)]
-        else:
-            words += [option, shlex.quote(str(value))]
-    return " ".join(words)

@@ -13,6 +13,7 @@ from synthaug.cli.command import (
     SetOption,
     command,
 )
+from synthaug.cli.following import same_run
 
 
 def demo(
@@ -36,5 +37,5 @@ def demo(
             progress=terminal,
             on_plan=lambda plan: print_plan(terminal, plan),
         )
-        print_results(terminal, result)
+        print_results(terminal, result, same_run(Path(result["run"])))
         terminal.json(result)

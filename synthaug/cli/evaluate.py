@@ -12,6 +12,7 @@ from synthaug.cli.command import (
     RunOption,
     command,
 )
+from synthaug.cli.following import same_run
 
 
 def evaluate(
@@ -61,5 +62,5 @@ def evaluate(
             device=device,
         )
         result = run_evaluate(request, terminal)
-        print_results(terminal, result)
+        print_results(terminal, result, same_run(run, device))
         terminal.json(result)

@@ -22,6 +22,7 @@ from synthaug.cli.data_options import (
     OnBadImageOption,
     ValueRangeOption,
 )
+from synthaug.cli.following import same_data, same_run, typed
 
 
 def fit(
@@ -82,6 +83,10 @@ def fit(
         result = run_fit(request, terminal, lambda plan: print_plan(terminal, plan))
         if dry_run:
             terminal.say("dry run: nothing was trained or written")
+            same = same_data(dataset, values, recipe, set_) | {
+                "--per-class": per_class, "--from-scratch": from_scratch,
+            } | same_run(run, device)  # fmt: skip
+            terminal.next(typed("fit", same))
         else:
-            print_fit(terminal, result)
+            print_fit(terminal, result, same_run(run, device))
         terminal.json(result)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from synthaug.cli.command import DebugOption, DeviceOption, JsonOption, RunOption, command
+from synthaug.cli.following import same_run
 
 
 def generate(
@@ -60,5 +61,5 @@ def generate(
             device=device,
         )
         result = run_generate(request, terminal)
-        print_generate(terminal, result)
+        print_generate(terminal, result, same_run(run, device))
         terminal.json(result)

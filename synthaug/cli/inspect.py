@@ -17,8 +17,8 @@ from synthaug.cli.data_options import (
     GroupsOption,
     OnBadImageOption,
     ValueRangeOption,
-    as_words,
 )
+from synthaug.cli.following import same_data, typed
 from synthaug.errors import DataError
 
 
@@ -49,7 +49,8 @@ def inspect(
         )  # fmt: skip
         request = InspectRequest(dataset, load_recipe(recipe, set_ or [], overrides))
         inspection = run_inspect(request, terminal)
-        print_inspection(terminal, inspection, f"synthaug fit {as_words(dataset, overrides)}")
+        following = typed("fit", same_data(dataset, overrides, recipe, set_))
+        print_inspection(terminal, inspection, following)
         terminal.json(inspection)
         if inspection["refused"]:
             for reason in inspection["refused"]:

@@ -71,6 +71,9 @@ def main(argv: list[str] | None = None) -> None:
     # machine has anything else to do; a short spin costs nothing on a free one. GNU OpenMP reads
     # this when torch is imported, which no command has done yet.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    # Without colours, rich would still write bold and move the cursor. The wish is for plain text.
+    if os.environ.get("NO_COLOR"):
+        os.environ["TERM"] = "dumb"
     arguments = give_balance_a_value(list(sys.argv[1:] if argv is None else argv))
     try:
         code = app(args=arguments, prog_name="synthaug", standalone_mode=False)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from synthaug.cli.following import typed
 from synthaug.cli.terminal import Terminal, duration
 from synthaug.report.ablation import ablation_table
 from synthaug.report.further_tables import likelihood_table
@@ -100,7 +101,7 @@ def print_inspection(terminal: Terminal, inspection: dict[str, Any], following: 
     if not inspection["findings"]:
         terminal.payload("nothing remarkable: no broken, repeated or odd images")
     if not inspection["refused"]:
-        terminal.say(f"next: {following}")
+        terminal.next(following)
 
 
 def _why(entry: dict[str, Any]) -> str:
@@ -108,8 +109,8 @@ def _why(entry: dict[str, Any]) -> str:
     return f"{entry['reason']}; {entry['mode_reason']}" if entry["n_new"] else str(entry["reason"])
 
 
-def print_fit(terminal: Terminal, result: dict[str, Any]) -> None:
-    """What `fit` did."""
+def print_fit(terminal: Terminal, result: dict[str, Any], same: dict[str, Any]) -> None:
+    """What `fit` did; `same` are the options that the next verb has to be told, too."""
     terminal.payload(
         f"trained on {result['n_img']} images in {result['minutes']:.1f} min: "
         f"{result['images_per_second']:.0f} training images/s on {result['device']}"
@@ -119,11 +120,14 @@ def print_fit(terminal: Terminal, result: dict[str, Any]) -> None:
         names = ", ".join(kept) or "none"
         terminal.payload(f"specialists kept: {names} (of {len(result['specialists'])} classes)")
     terminal.payload(f"run folder: {result['run']}")
-    number = "" if result["n_classes"] > 1 else " N, where N is how many images it should have"
-    terminal.say(f"next: synthaug generate --balance{number}")
+    if result["n_classes"] > 1:
+        terminal.next(typed("generate", {"--balance": True, **same}))
+    else:
+        number = typed("generate", {"--balance": "N", **same})
+        terminal.next(f"{number}, where N is how many images it should have")
 
 
-def print_generate(terminal: Terminal, result: dict[str, Any]) -> None:
+def print_generate(terminal: Terminal, result: dict[str, Any], same: dict[str, Any]) -> None:
     """What `generate` made."""
     if not result["n"]:
         terminal.payload("every class has its target already: nothing was drawn")
@@ -150,7 +154,7 @@ def print_generate(terminal: Terminal, result: dict[str, Any]) -> None:
     terminal.payload(f"balanced folder to train on: {result['balanced']}")
     terminal.payload(f"provenance of every file: {result['manifest']}")
     if result["n_classes"] > 1:
-        terminal.say("next: synthaug evaluate")
+        terminal.next(typed("evaluate", same))
 
 
 def _rejections(result: dict[str, Any]) -> Table:
@@ -186,7 +190,7 @@ def print_recipes(terminal: Terminal, recipes: list[dict[str, Any]]) -> None:
     terminal.table(
         Table("Recipes", columns, rows, "Any key can be changed: --set section.key=value.")
     )
-    terminal.say("next: synthaug recipes show NAME, or synthaug recipes copy NAME mine.yaml")
+    terminal.next("synthaug recipes show NAME, or synthaug recipes copy NAME mine.yaml")
 
 
 def print_picture(terminal: Terminal, result: dict[str, Any]) -> None:
@@ -195,7 +199,7 @@ def print_picture(terminal: Terminal, result: dict[str, Any]) -> None:
     terminal.payload(result["reading"])
 
 
-def print_results(terminal: Terminal, results: dict[str, Any]) -> None:
+def print_results(terminal: Terminal, results: dict[str, Any], same: dict[str, Any]) -> None:
     """The tables and the verdict of `evaluate`."""
     arms = arms_table(results)
     terminal.table(arms, caption=f"{explain_brief_losses(results)}. {arms.caption}")
@@ -214,6 +218,7 @@ def print_results(terminal: Terminal, results: dict[str, Any]) -> None:
     verdict = results["verdict"]
     terminal.payload(f"\nVerdict: {describe_verdict(verdict['overall'])}. {verdict['sentence']}")
     terminal.payload(f"page: {results['report']}")
+    terminal.next(typed("show neighbours", same))
 
 
 def print_ablation(terminal: Terminal, result: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from synthaug.cli.command import DebugOption, JsonOption, SetOption, command
+from synthaug.cli.following import typed
 from synthaug.errors import UsageError
 
 app = typer.Typer(
@@ -60,7 +61,7 @@ def show(
         terminal.verbatim((loaded.to_yaml() if resolved or set_ else written).rstrip())
         if loaded.needs_gpu:
             terminal.say(f"{loaded.name} needs a GPU")
-        terminal.say(f"next: synthaug recipes copy {shlex.quote(recipe)} mine.yaml")
+        terminal.next(f"synthaug recipes copy {shlex.quote(recipe)} mine.yaml")
         terminal.json(loaded.model_dump(mode="json"))
 
 
@@ -86,7 +87,7 @@ def validate(
         if any(faults.values()):
             raise typer.Exit(UsageError.exit_code)
         if len(recipes) == 1:
-            terminal.say(f"next: synthaug fit --dataset DIR --recipe {shlex.quote(recipes[0])}")
+            terminal.next(typed("fit", {"--dataset": "DIR", "--recipe": recipes[0]}))
 
 
 def copy(
@@ -104,7 +105,7 @@ def copy(
         target = file or Path(f"{Path(recipe).stem}.yaml")
         copy_recipe(recipe, target)
         terminal.payload(f"recipe to change: {target}")
-        terminal.say(f"next: synthaug fit --dataset DIR --recipe {shlex.quote(str(target))}")
+        terminal.next(typed("fit", {"--dataset": "DIR", "--recipe": target}))
         terminal.json({"file": str(target)})
 
 

@@ -82,6 +82,10 @@ class Terminal:
     def say(self, text: str) -> None:
         self.err.print(escape(text))
 
+    def next(self, command: str) -> None:
+        """The command to type next, in one line to copy."""
+        self.err.print(f"next: {escape(command)}", soft_wrap=True)
+
     def warn(self, text: str) -> None:
         self.err.print(f"[yellow]note:[/] {escape(text)}")
 
@@ -135,7 +139,7 @@ class Terminal:
     @contextmanager
     def task(self, description: str, total: int, unit: str) -> Iterator[Task]:
         """A bar with rate and time left on a terminal, a line now and then elsewhere."""
-        if not self.err.is_terminal:
+        if not self.err.is_terminal or self.err.is_dumb_terminal:
             plain = _PlainTask(self.err, description, total, unit)
             yield plain
             plain.close()

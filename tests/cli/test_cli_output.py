@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,13 @@ def test_nothing_but_text_when_nobody_watches(cli, copied_run: Path, digits: Pat
     ]
     for outcome in told:
         assert not CONTROL.search(outcome.out + outcome.err)
+    following = [o.err.rpartition("next: ")[2].partition("\n")[0] for o in told]
+    run = shlex.quote(str(copied_run))
+    assert following[:3] == [
+        f"synthaug fit --dataset {digits} --recipe smoke",
+        f"synthaug evaluate --run {run}",
+        f"synthaug show neighbours --run {run}",
+    ]
 
 
 def test_long_steps_report_themselves_on_stderr(smoke):
