@@ -119,18 +119,27 @@ class DiffusionSection(Section):
         levels = range(len(self.channels or ()))
         return tuple(image_size // (self.patch * 2**level) for level in levels)
 
+    @property
+    def divisor(self) -> int:
+        """What the side of an image has to be a multiple of, for a network of one's own."""
+        return self.patch << (len(self.channels or (0,)) - 1)
+
+    def near_sizes(self, image_size: int) -> tuple[int, ...]:
+        """The nearest sizes that halve as often as there are levels; none if this one does."""
+        if image_size % self.divisor == 0:
+            return ()
+        below = image_size // self.divisor * self.divisor
+        return tuple(n for n in (below, below + self.divisor) if n >= SMALLEST_IMAGE)
+
     def misfit(self, image_size: int) -> str:
         """Why a network of one's own cannot take images of a size; empty if it can."""
         if self.channels is None:
             return ""
-        divisor = self.patch * 2 ** (len(self.channels) - 1)
-        if image_size % divisor:
-            below = image_size // divisor * divisor
-            near = [size for size in (below, below + divisor) if size >= SMALLEST_IMAGE]
+        if near := self.near_sizes(image_size):
             return (
-                f"image size {image_size} is no multiple of {divisor}, as the "
-                f"{len(self.channels)} levels of diffusion.channels need: the nearest that "
-                f"{'are' if len(near) > 1 else 'is'} {' and '.join(map(str, near))}"
+                f"image size {image_size} is no multiple of {self.divisor}, as the "
+                f"{len(self.channels)} levels of diffusion.channels need: "
+                f"{' or '.join(map(str, near))} would be"
             )
         sides = self.map_sides(image_size)
         odd = sorted(set(self.attention) - set(sides))

@@ -74,7 +74,9 @@ def own_network(section: DiffusionSection, image_size: int) -> NetworkSpec:
     """
     assert section.channels is not None
     if misfit := section.misfit(image_size):
-        raise UsageError(misfit, remedy="choose another --image-size or other diffusion.channels")
+        near = [f"--image-size {size}" for size in section.near_sizes(image_size)]
+        use = " or ".join(near) or "another --image-size"
+        raise UsageError(misfit, remedy=f"use {use}, or other diffusion.channels")
     attention = tuple(side in section.attention for side in section.map_sides(image_size))
     return NetworkSpec(
         section.channels, section.layers, section.patch, attention, section.dropout,
