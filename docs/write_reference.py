@@ -1,50 +1,26 @@
 """Write docs/reference/ from the code itself: `make docs`, or `python docs/write_reference.py`.
 
-Nothing is described twice: options come from the command line's own data, keys from the recipe's
-models, exit codes from the error classes, files from `synthaug/stages/run_files.py`. A test
-compares the pages with what this writes.
+Nothing is described twice: options come from the command line's own data, keys and fields from the
+models of recipe and results, Python names from their source, exit codes from the error classes,
+files from `synthaug/stages/run_files.py`. A test compares the pages with what this writes.
 """
 
-import inspect
-import json
-import textwrap
-import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import typer.main
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from reference_api import api_page
+from reference_models import recipe_page, results_page
+from reference_words import annotated, clean, page, prose, table
 
 from synthaug import errors
 from synthaug.cli.main import app
-from synthaug.recipe import Recipe, load_recipe, shipped_recipes
 from synthaug.stages.run_files import RUN_FILES
 
 FOLDER = Path(__file__).parent / "reference"
-MADE = "<!-- Made by docs/write_reference.py from the code: change that, then `make docs`. -->"
 LONG = ("demo", "ablate")
 """Verbs whose example takes minutes: the tests run them with a smaller recipe elsewhere."""
-
-
-def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table; pipes and line breaks in cells are taken care of."""
-
-    def line(cells: Iterable[str]) -> str:
-        told = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
-        return f"| {' | '.join(told)} |"
-
-    heads = list(heads)
-    return "\n".join([line(heads), "|" + "---|" * len(heads), *map(line, rows)])
-
-
-def prose(text: str) -> str:
-    return textwrap.fill(" ".join(text.split()), 120, break_on_hyphens=False)
-
-
-def page(title: str, *parts: str) -> str:
-    return "\n\n".join([f"# {title}", MADE, *(part for part in parts if part)]) + "\n"
 
 
 # Command line -------------------------------------------------------------------------------------
@@ -119,88 +95,6 @@ def describe(parameter: Any) -> str:
     return clean(parameter.help or "")
 
 
-def clean(text: str) -> str:
-    return inspect.cleandoc(text)
-
-
-# Recipe -------------------------------------------------------------------------------------------
-
-
-def recipe_page() -> str:
-    """Every key of a recipe with its type, default and description."""
-    shipped = [(f"`{name}`", load_recipe(name).description) for name in shipped_recipes()]
-    parts = [
-        prose(
-            "A recipe is a YAML file; every key is optional. `--recipe` names a shipped one or a "
-            "file, and `--set section.key=value` changes a key. All faults of a recipe are told at "
-            "once. The run folder keeps the resolved recipe as `recipe.yaml`."
-        ),
-        "## Shipped recipes",
-        table(("name", "what"), shipped),
-    ]
-    plain = {n: f for n, f in Recipe.model_fields.items() if not is_section(f.annotation)}
-    parts += ["## Top level", keys_table(plain)]
-    for name, field in Recipe.model_fields.items():
-        if is_section(field.annotation):
-            parts += [f"## {name}", keys_table(field.annotation.model_fields, f"{name}.")]
-    return page("Recipe", *parts)
-
-
-def is_section(annotation: Any) -> bool:
-    return inspect.isclass(annotation) and issubclass(annotation, BaseModel)
-
-
-def keys_table(fields: dict[str, FieldInfo], prefix: str = "") -> str:
-    rows = (
-        (f"`{prefix}{name}`", type_of(field), as_yaml(field.default), field.description or "")
-        for name, field in fields.items()
-    )
-    return table(("key", "type", "default", "what"), rows)
-
-
-def as_yaml(value: Any) -> str:
-    """A default as one would type it."""
-    if value == "":
-        return ""
-    return f"`{json.dumps(list(value) if isinstance(value, tuple) else value)}`".replace('"', "")
-
-
-def type_of(field: FieldInfo) -> str:
-    """What a key may be, with its limits."""
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    limits = [
-        f"{sign} {getattr(limit, name):g}"
-        for limit in field.metadata
-        for name, sign in signs.items()
-        if hasattr(limit, name)
-    ]
-    return ", ".join([annotated(field.annotation), *limits])
-
-
-PLAIN = {int: "whole number", float: "number", str: "text", bool: "true, false", Any: "anything"}
-
-
-def annotated(annotation: Any) -> str:
-    """A type in words."""
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if annotation in PLAIN:
-        return PLAIN[annotation]
-    if annotation is types.NoneType:
-        return "null"
-    if origin is Literal:
-        return ", ".join(f"`{value}`" for value in inner)
-    if origin is Annotated:
-        return annotated(inner[0])
-    if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(annotated(part) for part in inner))
-    if origin is tuple:
-        listed = [annotated(part) for part in inner if part is not Ellipsis]
-        return f"list of {listed[0]}" if Ellipsis in inner else f"[{', '.join(listed)}]"
-    if origin is dict:
-        return f"mapping to {annotated(inner[1])}"
-    raise TypeError(f"no words for {annotation}")
-
-
 # Exit codes and files -----------------------------------------------------------------------------
 
 
@@ -248,6 +142,8 @@ def run_folder_page() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "recipe.md": recipe_page,
+    "api.md": api_page,
+    "results.md": results_page,
     "exit-codes.md": exit_codes_page,
     "run-folder.md": run_folder_page,
 }

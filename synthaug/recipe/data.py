@@ -33,8 +33,12 @@ class DataSection(Section):
     )
     folds: int | None = Field(None, ge=2, le=20, description="k-fold instead of one test split")
     fold: int | None = Field(None, ge=0, description="the one of the folds to test on")
-    on_bad_image: Literal["skip", "error"] = "skip"
-    animations: Literal["first_frame", "refuse"] = "first_frame"
+    on_bad_image: Literal["skip", "error"] = Field(
+        "skip", description="leave a broken image out and name it, or stop at the first"
+    )
+    animations: Literal["first_frame", "refuse"] = Field(
+        "first_frame", description="take the first frame, or leave the file out"
+    )
     background: int = Field(255, ge=0, le=255, description="grey level behind transparency")
     value_range: tuple[float, float] | None = Field(
         None, description="levels of deep images that become black and white; null: all 16 bits"
@@ -43,8 +47,8 @@ class DataSection(Section):
     min_side: int = Field(4, ge=1, description="smaller images are left out")
     follow_links: bool = Field(False, description="also links that lead out of the folder")
     images_root: str | None = Field(None, description="of a table's paths; null: its own folder")
-    image_column: str | None = None
-    label_column: str | None = None
+    image_column: str | None = Field(None, description="of a table; null: found by its name")
+    label_column: str | None = Field(None, description="of a table; null: found by its name")
 
     def contradictions(self) -> Iterator[Contradiction]:
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:

@@ -15,7 +15,9 @@ def _schedule_kind(value: object) -> str:
 
 
 class DiffusionSection(Section):
-    prediction: Literal["v", "eps", "x0"] = "v"
+    prediction: Literal["v", "eps", "x0"] = Field(
+        "v", description="what the network puts out: velocity, noise or image"
+    )
     schedule: Annotated[
         Annotated[Literal["cosine", "linear"], Tag("name")]
         | Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Tag("betas")],
@@ -26,7 +28,9 @@ class DiffusionSection(Section):
     variance: Literal["beta_tilde", "beta", "learned"] = Field(
         "beta_tilde", description="of the reverse steps, for the ddpm sampler and the bound"
     )
-    loss: Literal["simple", "bound", "min_snr"] = "simple"
+    loss: Literal["simple", "bound", "min_snr"] = Field(
+        "simple", description="squared error, the variational bound, or min-SNR weights"
+    )
     min_snr_gamma: float = Field(5.0, gt=0, description="with loss: min_snr")
     T: int = Field(1000, ge=10, description="steps; with a list of betas, their number")
     channels: tuple[int, ...] | None = Field(
@@ -40,17 +44,17 @@ class DiffusionSection(Section):
     attention_width: int | None = Field(
         16, ge=8, description="channels of an attention head; null: a single head"
     )
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1, description="in the residual blocks")
     time_limit: str | None = Field("10m", description="training time, such as 90s, 10m, 1.5h")
     steps: int | None = Field(None, ge=1, description="optimiser steps; overrides the time limit")
-    batch_size: int = Field(64, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    warmup_steps: int = Field(100, ge=0)
+    batch_size: int = Field(64, ge=1, description="images of an optimiser step")
+    learning_rate: float = Field(1e-3, gt=0, description="the highest; falls as half a cosine")
+    warmup_steps: int = Field(100, ge=0, description="of rising rate; at most a tenth of all")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="warms up as (1 + step)/(10 + step)")
     p_uncond: float = Field(0.1, ge=0, lt=1, description="label drop for classifier-free guidance")
     class_power: float = Field(0.5, ge=0, le=1, description="0 natural, 0.5 sqrt, 1 balanced")
-    grad_clip: float = Field(1.0, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    grad_clip: float = Field(1.0, gt=0, description="greatest norm of a gradient")
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
     flip: bool = Field(False, description="mirror images; only if that keeps their class")
     augment: tuple[Literal["shift", "scale", "rotate", "flip"], ...] = Field(
         (), description="non-leaky: the network is told, and makes images as they are in the data"
@@ -68,11 +72,13 @@ class DiffusionSection(Section):
     specialist: Literal["full", "low_rank"] = Field(
         "full", description="train all weights of a specialist, or low-rank adapters"
     )
-    specialist_rank: int = Field(8, ge=1)
+    specialist_rank: int = Field(8, ge=1, description="of low-rank adapters")
     specialist_share: float = Field(
         0.3, gt=0, lt=1, description="of the training time, for --per-class specialists"
     )
-    specialist_learning_rate: float = Field(2e-4, gt=0)
+    specialist_learning_rate: float = Field(
+        2e-4, gt=0, description="lower than the base's, where they continue it"
+    )
 
     @field_validator("time_limit")
     @classmethod

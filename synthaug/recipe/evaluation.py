@@ -7,12 +7,12 @@ from synthaug.recipe.section import Section, told_as_value_error
 
 
 class EvaluationSection(Section):
-    arms: str = "default"
-    seeds: int = Field(5, ge=1)
-    steps: int = Field(800, ge=1)
-    batch_size: int = Field(64, ge=2)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(5e-2, ge=0)
+    arms: str = Field("default", description="default, all, or a list as for evaluate --arms")
+    seeds: int = Field(5, ge=1, description="classifiers of each arm, the same seeds in all")
+    steps: int = Field(800, ge=1, description="optimiser steps of each classifier")
+    batch_size: int = Field(64, ge=2, description="images of an optimiser step")
+    learning_rate: float = Field(1e-3, gt=0, description="the highest; falls as a cosine")
+    weight_decay: float = Field(5e-2, ge=0, description="of AdamW")
     classifier: str = Field(
         "small-resnet",
         description="small-resnet, timm:MODEL, or package:function(channels, n_classes, "

@@ -19,10 +19,10 @@ from synthaug.recipe.selection import SelectionSection
 class Recipe(Section):
     """A whole run: what `fit`, `generate` and `evaluate` do, and the seed they share."""
 
-    name: str = "default"
-    description: str = ""
+    name: str = Field("default", description="what the report calls it")
+    description: str = Field("", description="one line of what it is for")
     needs_gpu: bool = Field(False, description="`fit` refuses it elsewhere: it would take weeks")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of splits, training and images")
     data: DataSection = DataSection()
     balance: BalanceSection = BalanceSection()
     diffusion: DiffusionSection = DiffusionSection()

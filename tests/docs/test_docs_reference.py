@@ -1,8 +1,9 @@
 """The reference is what the code says today, and a run folder holds what the reference lists."""
 
-import importlib.util
+import importlib
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -10,21 +11,21 @@ import pytest
 from commands import find_command
 from documents import ROOT
 
+import synthaug
 from synthaug import errors
 from synthaug.recipe import Recipe, shipped_recipes
+from synthaug.report.schema import ResultsFile
 from synthaug.stages.run_files import RUN_FILES, find
 
 FOLDER = ROOT / "docs" / "reference"
 
 
 @pytest.fixture(scope="module")
-def writer() -> ModuleType:
+def writer() -> Iterator[ModuleType]:
     """docs/write_reference.py, which is no part of the package."""
-    found = importlib.util.spec_from_file_location("reference", ROOT / "docs/write_reference.py")
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs"))
+        yield importlib.import_module("write_reference")
 
 
 @pytest.mark.parametrize("columns", ["40", "200"])
@@ -52,6 +53,21 @@ def test_every_key_and_recipe_is_in_the_reference(writer: ModuleType):
         keys = [f"{name}.{key}" for key in content] if isinstance(content, dict) else [name]
         assert all(f"| `{key}` |" in text for key in keys)
     assert all(f"| `{name}` |" in text for name in shipped_recipes())
+
+
+def test_every_key_is_described():
+    for name, section in Recipe.model_fields.items():
+        inside = getattr(section.annotation, "model_fields", {name: section})
+        assert all(field.description for field in inside.values()), name
+
+
+def test_every_python_name_and_field_of_the_results_is_in_the_reference(writer: ModuleType):
+    text = writer.api_page()
+    names = [n for n in synthaug.__all__ if not n.startswith("__")]
+    assert {"fit", "generate", "evaluate"} <= set(names)
+    assert all(f"## {name}\n" in text for name in names)
+    text = writer.results_page()
+    assert all(f"| `{name}` |" in text for name in ResultsFile.model_fields)
 
 
 def test_every_exit_code_is_in_the_reference(writer: ModuleType):
