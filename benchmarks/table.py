@@ -8,8 +8,9 @@ import platform
 import sys
 from pathlib import Path
 
+from synthaug.report.class_tables import classes_table
 from synthaug.report.schema import validate_results
-from synthaug.report.tables import Table, arms_table, classes_table, differences_table
+from synthaug.report.tables import Table, arms_table, differences_table
 from synthaug.report.words import describe_verdict
 
 

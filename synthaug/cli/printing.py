@@ -5,6 +5,7 @@ from typing import Any
 from synthaug.cli.following import typed
 from synthaug.cli.terminal import Terminal, duration
 from synthaug.report.ablation import ablation_table
+from synthaug.report.class_tables import about_verdicts, classes_table
 from synthaug.report.further_tables import likelihood_table
 from synthaug.report.inspection import finding_lines, heading, inspection_table
 from synthaug.report.tables import (
@@ -12,9 +13,7 @@ from synthaug.report.tables import (
     Column,
     Row,
     Table,
-    about_verdicts,
     arms_table,
-    classes_table,
     differences_table,
 )
 from synthaug.report.words import describe_verdict, explain_brief_losses

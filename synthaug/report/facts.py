@@ -16,32 +16,41 @@ from synthaug.report.words import (
 )
 
 _PROTOCOL_WORDS = {
+    "recipe": "recipe",
     "classifier": "classifier",
     "steps": "optimiser steps of every arm",
     "batch_size": "batch size",
+    "optimiser": "optimiser",
     "seeds": "seeds, the same for every arm",
     "augmentation": "augmentation of every arm",
+    "logit_adjustment_tau": "strength of logit adjustment",
     "synthetic_share": "synthetic share (0 real images only, 1 the balanced folder as it is)",
     "n_test": "test images",
     "device": "device",
-    "torch": "torch",
 }
 _FIT_WORDS = {
+    "seed": "seed",
     "minutes": "training time in minutes",
+    "steps": "optimiser steps",
+    "best_step": "step whose weights were kept",
     "n_img": "images seen in training",
+    "n_held_out": "train images held out from it",
     "images_per_second": "images per second in training",
     "parameters": "parameters of the generator",
     "flops_per_image": "FLOP of one network evaluation of one image",
+    "device": "device",
 }
 _GENERATE_WORDS = {
-    "n": "images generated",
-    "rejected": "images rejected",
+    "n": "synthetic images kept",
     "sampler": "sampler",
     "steps": "sampling steps",
+    "nfe": "network evaluations of an image",
     "cfg_scale": "guidance scale (1 is off)",
+    "strength": "noise on real images that are varied or mixed (1 is all)",
     "eta": "eta of DDIM (0 is deterministic)",
     "images_per_second": "images per second",
 }
+_HASH_SHOWN = 16
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ def key_numbers(results: Results) -> tuple[KeyNumber, ...]:
 
 
 def how_it_was_done(results: Results) -> tuple[FactGroup, ...]:
-    """Protocol, generator and versions; keys this module has no words for are shown as they are."""
+    """Data with its splits, protocol, generator and versions, in words."""
     data = results["dataset"]
     dataset = [("name", str(data.get("name", "")))]
     dataset.append(("classes", value_in_words(len(data["class_names"]))))
@@ -99,12 +108,17 @@ def how_it_was_done(results: Results) -> tuple[FactGroup, ...]:
         dataset.append(("images", f"{size} × {size} pixels, {kind}"))
     if data.get("rarest"):
         dataset.append(("rarest classes", ", ".join(map(one_line, data["rarest"]))))
-    version = (("synthaug", str(results.get("synthaug_version", ""))),)
+    for side, split in data["splits"].items():
+        if split["n"]:
+            text = f"{split['n']:,} images, {split['sha256'][:_HASH_SHOWN]}…"
+            dataset.append((f"{side} split", text))
+    versions = {"synthaug": results["synthaug_version"], **results["versions"]}
     groups = (
         FactGroup("Data", tuple(dataset)),
-        FactGroup("Comparison", _in_words(results["protocol"], _PROTOCOL_WORDS) + version),
+        FactGroup("Comparison", _in_words(results["protocol"], _PROTOCOL_WORDS)),
         FactGroup("Training of the generator", _in_words(results.get("fit"), _FIT_WORDS)),
         FactGroup("Generation", _in_words(results.get("generate"), _GENERATE_WORDS)),
+        FactGroup("Versions", tuple(versions.items())),
     )
     return tuple(group for group in groups if group.facts)
 
@@ -159,14 +173,8 @@ def limits(results: Results) -> tuple[str, ...]:
 def _in_words(
     values: Mapping[str, Any] | None, words: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
-    values = values or {}
-    known = [key for key in words if values.get(key) is not None]
-    # Tables and commands have places of their own on the page.
-    free = [key for key in values if key not in words and key != "specialists"]
-    return tuple(
-        (words.get(key, key.replace("_", " ")), value_in_words(values[key]))
-        for key in (*known, *free)
-    )
+    known = [(key, (values or {}).get(key)) for key in words]
+    return tuple((words[key], value_in_words(v)) for key, v in known if v is not None)
 
 
 def _images(n: int) -> str:

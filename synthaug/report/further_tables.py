@@ -1,4 +1,4 @@
-"""Tables of what was measured beside the comparison: generator, classifiers, images."""
+"""Tables of what was measured beside the comparison: likelihood, classifiers, fidelity."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,25 +33,6 @@ _FIDELITY_SCORES = (  # key, heading, whether higher is better
     ("coverage", "coverage", True),
     ("frechet", "Fréchet distance", False),
 )
-
-
-def specialists_table(results: Results) -> Table:
-    """One row per class that got a generator of its own, kept or not; no rows if there was none."""
-    rows = []
-    for entry in (results.get("fit") or {}).get("specialists") or ():
-        losses = [entry.get("base_loss"), entry.get("specialist_loss")]
-        texts = [one_line(entry["class_name"]), "yes" if entry["kept"] else "no"]
-        texts += [NOT_AVAILABLE if loss is None else f"{loss:.4f}" for loss in losses]
-        rows.append(Row(tuple(map(Cell, (*texts, entry.get("reason") or "")))))
-    columns = (
-        Column("class", numeric=False),
-        Column("kept", numeric=False),
-        Column("loss, shared generator"),
-        Column("loss, specialist"),
-        Column("reason", numeric=False),
-    )
-    caption = "Denoising loss on held-out images of the class; a specialist is kept if it is lower."
-    return Table("Specialised generators", columns, tuple(rows), caption)
 
 
 def likelihood_table(results: Results) -> Table:

@@ -1,4 +1,4 @@
-"""The numbers of results.json as plain tables, for the page and the terminal alike."""
+"""What a table is, and those of the arms: for the page and the terminal alike."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Any, Literal
 from synthaug.report.results import (
     Estimate,
     Results,
-    class_entry,
     comparison,
     estimate,
     find_arm,
@@ -22,12 +21,10 @@ from synthaug.report.words import (
     describe_arm,
     describe_metric,
     difference,
-    interval,
     one_line,
     reading,
     score,
     share,
-    signed,
 )
 
 Role = Literal["", "primary", "opponent", "control", "oracle"]
@@ -43,10 +40,6 @@ _ARM_METRICS = (
 )
 _FURTHER_METRICS = ("worst_recall", "g_mean", "calibration_error")
 _LOWER_IS_BETTER = ("calibration_error",)
-_ABOUT_VERDICTS = (
-    "The verdict is against every arm that may be the best without synthetic images, and corrected "
-    "for the number of classes: an interval that just excludes zero is not enough."
-)
 _GAP_METRICS = ("rarest_recall", "balanced_accuracy")
 _BRIEF_METRICS = {
     "balanced_accuracy": "balanced accuracy",
@@ -155,7 +148,7 @@ def further_table(results: Results) -> Table:
         if any(metric in arm["metrics"] for metric in _FURTHER_METRICS):
             name = Cell(describe_arm(arm), brief=brief_arm(arm))
             worst = Cell(one_line(arm.get("worst_class") or NOT_AVAILABLE, 24))
-            train = Cell(_mean(Estimate(arm["train_accuracy"], None, None, ())))
+            train = Cell(mean_of(Estimate(arm["train_accuracy"], None, None, ())))
             rows.append(Row((name, worst, *(c[i] for c in columns), train), arm_role(results, arm)))
     headings = (
         Column("training regime", numeric=False),
@@ -186,7 +179,7 @@ def differences_table(results: Results) -> Table:
         if gain is ours is theirs is None:
             continue
         texts = (describe_metric(metric, results), score(ours), score(theirs), difference(gain))
-        rows.append(Row((*map(Cell, texts), _reading_cell(gain))))
+        rows.append(Row((*map(Cell, texts), reading_cell(gain))))
     columns = (
         Column("metric", numeric=False),
         Column("synthaug", essential=False),
@@ -194,81 +187,8 @@ def differences_table(results: Results) -> Table:
         Column("difference"),
         Column("reading", numeric=False),
     )
-    caption = f"{contestants(results)} {averaging_of_differences(results)}. {_how_to_read(results)}"
+    caption = f"{contestants(results)} {averaging_of_differences(results)}. {how_to_read(results)}"
     return Table("synthaug against its strongest opponent", columns, tuple(rows), caption)
-
-
-def classes_table(results: Results) -> Table:
-    """One row per class, the rarest in training first: counts, recalls, precisions, verdict.
-
-    Results without a verdict per class get the reading of the interval in its place, unless a class
-    is tested on fewer than two images.
-    """
-    data, compared = results["dataset"], comparison(results)
-    primary = find_arm(results, compared.get("primary"))
-    opponent = find_arm(results, compared.get("opponent"))
-    verdicts = results["verdict"].get("per_class") or ()
-    columns = [
-        Column("class", numeric=False),
-        Column("train images", brief="train"),
-        Column("synthetic images", brief="synth."),
-        Column("test images", essential=False),
-        Column("recall, synthaug", brief="with"),
-        Column("recall, opponent", brief="without"),
-        Column("difference in recall", brief="diff."),
-        *([Column("95 % interval")] if n_seeds(results) > 1 else []),
-        Column("precision, synthaug", essential=False),
-        Column("precision, opponent", essential=False),
-    ]
-    if verdicts:
-        columns.append(Column("smallest difference it would find", essential=False))
-    columns.append(Column("verdict" if verdicts else "reading", numeric=False))
-    rows = []
-    for k in sorted(range(len(data["class_names"])), key=lambda k: data["train_counts"][k]):
-        gain = class_entry(compared, "recall_differences", k)
-        counts = (data["train_counts"][k], results["synthetic_counts"][k], data["test_counts"][k])
-        texts = [one_line(data["class_names"][k]), *(f"{count:,}" for count in counts)]
-        texts += [_mean(class_entry(arm, "recall", k)) for arm in (primary, opponent)]
-        texts.append(signed(gain.mean) if gain else NOT_AVAILABLE)
-        if n_seeds(results) > 1:
-            texts.append((interval(gain) if gain else "") or NOT_AVAILABLE)
-        texts += [_mean(class_entry(arm, "precision", k)) for arm in (primary, opponent)]
-        if verdicts:
-            verdict = verdicts[k]
-            least = verdict.get("detectable")
-            texts.append(NOT_AVAILABLE if least is None else f"{least:.3f}")
-            last = Cell(verdict["advice"], strong=verdict["advice"] != "cannot tell")
-        else:
-            last = _reading_cell(gain) if counts[2] > 1 else Cell("too few test images")
-        rows.append(Row((*map(Cell, texts), last)))
-    caption = (
-        f"{contestants(results)} Rarest class first. {averaging_of_differences(results)}. "
-        "Recall: share of the class's test images that are recognised. Precision: share of the "
-        f"images given this label that belong to the class. "
-        f"{about_verdicts(results) if verdicts else _how_to_read(results)}"
-    )
-    return Table("Class by class", tuple(columns), tuple(rows), caption)
-
-
-def reasons_table(results: Results) -> Table:
-    """One row per class with its verdict and why, the rarest first; no rows without verdicts."""
-    data, verdicts = results["dataset"], results["verdict"].get("per_class") or ()
-    rows = []
-    for k in sorted(range(len(verdicts)), key=lambda k: data["train_counts"][k]):
-        verdict = verdicts[k]
-        advice = Cell(verdict["advice"], strong=verdict["advice"] != "cannot tell")
-        rows.append(Row((Cell(one_line(verdict["class_name"])), advice, Cell(verdict["reason"]))))
-    columns = tuple(Column(h, numeric=False) for h in ("class", "verdict", "why"))
-    caption = (
-        "The opponent named is the one that decides: the hardest to beat where all are beaten, "
-        "else the one that beats synthaug most clearly."
-    )
-    return Table("Why, class by class", columns, tuple(rows), caption)
-
-
-def about_verdicts(results: Results) -> str:
-    """How the verdicts of the classes came about, in one sentence."""
-    return _ABOUT_VERDICTS if n_seeds(results) > 1 else _how_to_read(results)
 
 
 def contestants(results: Results) -> str:
@@ -309,16 +229,19 @@ def _score_column(
     ]
 
 
-def _reading_cell(gain: Estimate | None) -> Cell:
+def reading_cell(gain: Estimate | None) -> Cell:
+    """What the interval of a difference says."""
     text = reading(gain)
     return Cell(text, strong=text in ("better", "worse"))
 
 
-def _mean(value: Estimate | None) -> str:
+def mean_of(value: Estimate | None) -> str:
+    """A score without its interval."""
     return NOT_AVAILABLE if value is None else f"{value.mean:.3f}"
 
 
-def _how_to_read(results: Results) -> str:
+def how_to_read(results: Results) -> str:
+    """When a difference counts as one."""
     if n_seeds(results) == 1:
         return "One seed cannot tell a gain from luck, so there is no reading."
     return "“Better” or “worse” only where the interval of the difference excludes zero."

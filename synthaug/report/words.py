@@ -60,7 +60,7 @@ _BRIEF_LOSS = {"ce": "CE", "cb": "CB", "la": "LA", "ldam": "LDAM", "focal": "foc
 _VERDICT_WORDS = {
     "use": "Use the synthetic images",
     "do not use": "Do not use the synthetic images",
-    "cannot tell": "Cannot tell",
+    "cannot tell": "Cannot tell whether the synthetic images help",
 }
 
 

@@ -104,7 +104,9 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
         results.update(read_tuning(runs, arms))
         validate_results(results)
         run.write_json("results.json", results)
-        page = write_page(run, dataset, results, pictures=runs[0])
+        page = write_page(
+            run, dataset, results, pictures=runs[0], device=device, progress=progress, stop=stop
+        )
         return {**results, "run": str(run.path), "report": str(page)}
 
 

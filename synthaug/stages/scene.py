@@ -21,6 +21,7 @@ class Scene:
     """The run that is shown, and what of it the user asked for.
 
     `label` is the one class asked for or None, `n` the number of images of a class or None.
+    `chosen` are the classes to show where nobody was asked; None: a selection by size.
     """
 
     run: RunDir
@@ -29,12 +30,15 @@ class Scene:
     networks: Networks
     label: int | None
     n: int | None
+    chosen: tuple[int, ...] | None = None
 
     @property
     def labels(self) -> list[int]:
         """The classes to show: the one asked for, or at most ten from the largest to the rarest."""
         if self.label is not None:
             return [self.label]
+        if self.chosen is not None:
+            return list(self.chosen)
         K = self.dataset.n_classes
         if K <= MOST_CLASSES:
             return list(range(K))

@@ -147,7 +147,7 @@ SHEETS: dict[str, Callable[[Scene], Shown]] = {
 
 
 def _class_with_pairs(scene: Scene) -> int:
-    """The class asked for, or the rarest of those with two train images."""
+    """The class asked for, or the rarest of those to show with two train images."""
     if scene.label is not None and scene.counts[scene.label] < 2:
         raise UsageError(
             f"class {scene.dataset.class_names[scene.label]!r} has one train image",
@@ -156,10 +156,11 @@ def _class_with_pairs(scene: Scene) -> int:
         )
     if scene.label is not None:
         return scene.label
-    enough = np.flatnonzero(scene.counts >= 2)
-    if not len(enough):
+    classes = range(scene.dataset.n_classes) if scene.chosen is None else scene.chosen
+    enough = [k for k in classes if scene.counts[k] >= 2]
+    if not enough:
         raise DataError("no class has two train images to mix")
-    return int(enough[np.argmin(scene.counts[enough])])
+    return min(enough, key=lambda k: scene.counts[k])
 
 
 def _levels(scene: Scene) -> list[tuple[float, int]]:

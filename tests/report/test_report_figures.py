@@ -21,16 +21,23 @@ def draw_all(results):
         dot_plot(results, "balanced_accuracy"),
         dot_plot(results, "rarest_recall"),
         counts_plot(results),
-        loss_curve([0, 1, 2, 3], [1.0, 0.5, 0.2, 0.1]),
+        loss_curve(([0, 1, 2, 3], [1.0, 0.5, 0.2, 0.1]), ([1, 3], [0.6, 0.3])),
+        dot_plot(results, "balanced_accuracy", narrow=True),
+        counts_plot(results, narrow=True),
     ]
 
 
 def test_drawings_are_well_formed_and_name_what_they_show(results):
-    dots, _, counts, _ = draw_all(results)
+    dots, _, counts, curve, narrow, _ = draw_all(results)
     assert "synthaug, logit adjustment" in words(dots)
     assert "balanced accuracy" in words(dots)
     assert {"digit 0", "digit 9"} <= set(words(counts))
-    assert "synthaug, logit adjustment 0.969" in ET.fromstring(dots).attrib["aria-label"]
+    assert "synthaug, LA" in words(narrow)
+    for drawn in (dots, narrow):
+        assert "synthaug, logit adjustment 0.969" in ET.fromstring(drawn).attrib["aria-label"]
+    assert (
+        "held-out images from 0.6 to 0.3, 0.3 at best" in ET.fromstring(curve).attrib["aria-label"]
+    )
 
 
 def test_drawings_are_deterministic_and_leave_matplotlib_as_it_was(results):
@@ -73,23 +80,24 @@ def test_counts_plot_names_classes_as_long_as_they_fit(make_results, n_classes):
 
 def test_dot_plot_without_interval_oracle_opponent_or_value(make_results):
     results = make_results(seeds=1, oracle=False)
-    del results["comparison"]
+    results["comparison"] = None
     results["arms"][0]["metrics"]["balanced_accuracy"] = None
     assert "real images, cross-entropy" in words(dot_plot(results, "balanced_accuracy"))
 
 
 def test_loss_curve_leaves_out_what_is_not_finite():
-    gaps = loss_curve([0, 1, 2, 3], [1.0, float("nan"), 0.5, float("inf")])
-    assert gaps == loss_curve([0, 2], [1.0, 0.5])
+    gaps = loss_curve(([0, 1, 2, 3], [1.0, float("nan"), 0.5, float("inf")]))
+    assert gaps == loss_curve(([0, 2], [1.0, 0.5]))
+    assert gaps == loss_curve(([0, 2], [1.0, 0.5]), ([1], [float("nan")]))
     with pytest.raises(ValueError, match="finite"):
-        loss_curve([0], [float("nan")])
+        loss_curve(([0], [float("nan")]))
     with pytest.raises(ValueError, match="must both be"):
-        loss_curve([0, 1], [1.0])
+        loss_curve(([0, 1], [1.0]))
 
 
 def test_a_long_curve_stays_small():
     n = 100_000
-    assert len(loss_curve(range(n), np.linspace(1, 0.01, n))) < 40_000
+    assert len(loss_curve((range(n), np.linspace(1, 0.01, n)))) < 40_000
 
 
 def test_tile_places_images_row_by_row():

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import get_args
 
@@ -6,8 +7,10 @@ import numpy as np
 import pytest
 
 from synthaug.errors import DataError
-from synthaug.report.render import Curve, Picture, render_report, write_report
+from synthaug.report.render import Picture, Show, render_report, write_report
 from synthaug.report.schema import ResultsFile
+from synthaug.report.sheets import Cell, Row, Sheet
+from synthaug.report.strips import strip_of
 
 HOSTILE = ["<script>alert(1)</script>", "[/red]", "{{ 7 * 7 }}", '" onmouseover="x']
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -52,15 +55,21 @@ def pictures():
 
 
 @pytest.fixture
-def curves():
-    return [
-        Curve("Loss of the shared generator", [0, 64, 128], [1.0, 0.4, 0.1]),
-        Curve("Diverged", [0], [float("nan")]),
-    ]
+def strip():
+    image = np.full((1, 8, 8), 7, np.uint8)
+    cells = (Cell(image), Cell(image, "ratio 0.20", framed=True))
+    rows = (Row(("digit 9", "20 train images"), cells), Row((), (cells[0], None)))
+    sheet = Sheet("Nearest train images", "", ("synthetic", "nearest\n2nd line"), rows)
+    return strip_of(sheet, "A red frame marks a likely copy.")
 
 
-def test_the_page_is_whole_and_in_the_promised_order(results, pictures, curves):
-    text = render_report(results, pictures=pictures, curves=curves)
+@pytest.fixture
+def show(pictures, strip):
+    return Show(pictures, strip, [replace(strip, title="Progressive generation")], ["No picture."])
+
+
+def test_the_page_is_whole_and_in_the_promised_order(results, show):
+    text = render_report(results, show)
     page = Page(text)
     assert page.all("html") == [{"lang": "en"}]
     assert "<title>Use the synthetic images: mnist-lt100" in text
@@ -69,6 +78,10 @@ def test_the_page_is_whole_and_in_the_promised_order(results, pictures, curves):
         "What changed for each class",
         "What else was tried",
         "What the generator makes",
+        "Nearest train images",
+        "Copies of train images",
+        "How an image comes about",
+        "Progressive generation",
         "How the generator learned",
         "How it was done",
         "What this cannot tell",
@@ -77,18 +90,19 @@ def test_the_page_is_whole_and_in_the_promised_order(results, pictures, curves):
     assert places == sorted(places)
     for part in (*results["commands"], *results["notices"], "learning rate 0.0005"):
         assert part in text
-    assert "Diverged" not in text
 
 
-def test_the_page_can_be_read_without_seeing_it(results, pictures, curves):
-    page = Page(render_report(results, pictures=pictures, curves=curves))
+def test_the_page_can_be_read_without_seeing_it(results, show):
+    page = Page(render_report(results, show))
     tables = len(page.all("table"))
-    assert tables == 4 == len(page.all("caption"))
+    assert tables == 8 == len(page.all("caption"))
     assert all(th.get("scope") in ("col", "row") for th in page.all("th"))
-    assert [img["alt"] for img in page.all("img")] == [
+    assert [img["alt"] for img in page.all("img")][:5] == [
         "10 real images of digit 9",
         "3 synthetic images of digit 9",
         "10 real images of digit 0",
+        "digit 9, synthetic",
+        "digit 9, nearest, 2nd line: ratio 0.20",
     ]
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.all("svg"))
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
@@ -97,8 +111,8 @@ def test_the_page_can_be_read_without_seeing_it(results, pictures, curves):
     assert set(named) <= set(ids)
 
 
-def test_the_page_asks_nothing_of_a_network_and_runs_nothing(results, pictures, curves):
-    text = render_report(results, pictures=pictures, curves=curves)
+def test_row_106_the_page_asks_nothing_of_a_network_and_runs_nothing(results, show):
+    text = render_report(results, show)
     page = Page(text)
     assert not re.search(r"https?://|@import|url\((?!#)", text)
     for tag, attrs in page.tags:
@@ -114,8 +128,10 @@ def test_names_are_shown_and_never_run(make_results):
     results["notices"] = results["commands"] = HOSTILE
     image = np.zeros((1, 3, 4, 4), np.uint8)
     pictures = [Picture(name, name, image, image) for name in HOSTILE]
-    curves = [Curve(HOSTILE[0], [0, 1], [1.0, 0.5], x_label=HOSTILE[0])]
-    text = render_report(results, pictures=pictures, curves=curves)
+    cells = (Cell(image[0], HOSTILE[0]),) * len(HOSTILE)
+    sheet = Sheet(HOSTILE[0], "", tuple(HOSTILE), (Row(tuple(HOSTILE), cells),))
+    strip = strip_of(sheet, HOSTILE[0])
+    text = render_report(results, Show(pictures, strip, [strip], HOSTILE))
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "[/red]" in text and "{{ 7 * 7 }}" in text
@@ -124,9 +140,9 @@ def test_names_are_shown_and_never_run(make_results):
     assert HOSTILE[3] in "".join(page.text)
 
 
-def test_the_same_input_gives_the_same_page(make_results, pictures, curves):
+def test_the_same_input_gives_the_same_page(make_results, show):
     def page():
-        return render_report(make_results(), pictures=pictures, curves=curves)
+        return render_report(make_results(), show)
 
     assert page() == page()
 
@@ -143,7 +159,7 @@ def test_what_is_optional_may_be_missing(make_results):
     Page(text)
     assert "▲" not in text and "■" in text
     assert "racle:" not in text and "Commands" not in text
-    assert "What the generator makes" not in text and "How the generator learned" not in text
+    assert "How the generator learned" not in text and "How an image comes about" not in text
 
 
 @pytest.mark.parametrize(("n_classes", "seeds"), [(2, 5), (2, 1), (100, 5), (100, 1)])
@@ -200,7 +216,10 @@ def test_a_failed_replacement_leaves_no_draft(tmp_path, results):
 def test_what_tuning_chose_is_told_and_escaped(make_results):
     results = make_results()
     assert "What tuning chose" not in render_report(results)
-    results["tuning"] = [{"sentence": "No <synthetic> image was chosen."}]
+    numbers = dict.fromkeys(("folds", "trials_per_side", "trainings_per_side"), 2)
+    counts = {"n_validated": 9, "n_synthetic": 4, "n_synthetic_by_fold": [2, 3]}
+    told = {"sentence": "No <synthetic> image was chosen.", "classes_not_validated": []}
+    results["tuning"] = [{**numbers, **counts, **told, "sides": {}}]
     text = render_report(results)
     Page(text)
     assert "What tuning chose" in text and "No &lt;synthetic&gt; image was chosen." in text

@@ -2,19 +2,15 @@ import re
 
 import pytest
 
-from synthaug.report.further_tables import (
-    collapse_table,
-    fidelity_table,
-    likelihood_table,
-    specialists_table,
-)
+from synthaug.report.class_tables import classes_table, reasons_table
+from synthaug.report.facts import key_numbers, limits
+from synthaug.report.further_tables import collapse_table, fidelity_table, likelihood_table
+from synthaug.report.making_tables import memorisation_table, selection_table, specialists_table
 from synthaug.report.results import estimate, metric_of
 from synthaug.report.tables import (
     arms_table,
-    classes_table,
     differences_table,
     further_table,
-    reasons_table,
 )
 from synthaug.report.words import (
     brief_arm,
@@ -238,12 +234,10 @@ def test_classes_table_starts_with_the_rarest(results):
         "20",
         "1,980",
         "990",
-        "0.965",
         "0.956",
+        "0.965",
         "+0.023",
         "[+0.020, +0.026]",
-        "n/a",
-        "n/a",
         "better",
     ]
     assert texts(table.rows[-1])[:4] == ["digit 0", "2,000", "0", "900"]
@@ -262,17 +256,46 @@ def test_classes_table_shows_verdicts_when_there_are_any(results):
     verdicts = column(table, "verdict")
     assert [cell.text for cell in verdicts] == ["use"] + ["cannot tell"] * 9
     assert [cell.strong for cell in verdicts] == [True] + [False] * 9
-    least = column(table, "smallest difference it would find")
+    least = column(reasons_table(results), "smallest difference it would find")
     assert [cell.text for cell in least] == ["0.050"] + ["n/a"] * 9
     assert "corrected for the number of classes" in table.caption
+
+
+def test_row_101_a_class_without_test_images_is_not_available_and_never_zero(results):
+    """As `evaluate` writes it: nothing was measured of the class, and its verdict says so."""
+    results["verdict"]["per_class"] = per_class(results, use=[])
+    results["verdict"]["per_class"][9]["reason"] = "there is no test image of this class"
+    results["dataset"]["test_counts"][9] = 0
+    for arm in results["arms"]:
+        arm["recall"][9] = arm["precision"][9] = None
+    results["comparison"]["recall_differences"][9] = None
+    row = texts(classes_table(results).rows[0])
+    assert row == ["digit 9", "20", "1,980", "0", *["n/a"] * 4, "cannot tell"]
+    why = texts(reasons_table(results).rows[0])
+    assert why[2:] == ["there is no test image of this class", "n/a", "n/a", "n/a"]
+    assert "nothing here is said about it" in " ".join(limits(results))
+
+
+def test_row_104_an_interval_that_holds_zero_is_no_evidence(results):
+    for name, gain in results["comparison"]["differences"].items():
+        if gain is not None:
+            gain |= {"mean": 0.012, "low": -0.001, "high": 0.025}
+            assert "no evidence" in texts(
+                row_of(differences_table(results), describe_metric(name, results))
+            )
+    for gain in results["comparison"]["recall_differences"]:
+        gain |= {"mean": 0.2, "low": -0.001, "high": 0.401}
+    assert {cell.text for cell in column(classes_table(results), "reading")} == {"no evidence"}
+    detail = key_numbers(results)[0].detail
+    assert detail == "[−0.001, +0.025], no evidence"
 
 
 def test_reasons_of_the_verdicts_the_rarest_first(results):
     assert not reasons_table(results).rows
     results["verdict"]["per_class"] = per_class(results, use=[9])
     rows = [texts(row) for row in reasons_table(results).rows]
-    assert rows[0] == ["digit 9", "use", "because of 9"]
-    assert rows[-1] == ["digit 0", "cannot tell", "because of 0"]
+    assert rows[0] == ["digit 9", "use", "because of 9", "n/a", "n/a", "0.050"]
+    assert rows[-1] == ["digit 0", "cannot tell", "because of 0", "0.960", "0.969", "n/a"]
 
 
 def test_collapse_table_has_the_arms_that_were_measured(results):
@@ -313,6 +336,7 @@ def test_the_least_calibration_error_is_the_best(results):
     assert not further_table(results).rows
     for error, arm in enumerate(results["arms"], 3):
         mean = 0.01 * error
+        arm["worst_class"] = None
         arm["metrics"]["calibration_error"] = {"mean": mean, "low": 0, "high": 1, "values": [mean]}
     table = further_table(results)
     assert [cell.strong for cell in column(table, "calibration error")] == [True] + [False] * 7
@@ -362,6 +386,32 @@ def test_specialists_table(results):
     ]
     del results["fit"]
     assert specialists_table(results).rows == ()
+
+
+def test_likely_copies_stand_beside_those_among_real_images(results):
+    rows = memorisation_table(results).rows
+    assert [texts(row) for row in rows] == [
+        ["digit 9", "12 of 500 (2 %)", "1 of 20 (5 %)", "21", "no more than real"],
+        ["digit 8", "61 of 500 (12 %)", "0 of 33 (0 %)", "0", "more than among real"],
+    ]
+    assert [row.cells[-1].strong for row in rows] == [False, True]
+    results["memorisation"]["classes"][0] |= {"n_real": 0, "p": None}
+    assert texts(memorisation_table(results).rows[0])[2::2] == ["n/a", "n/a"]
+    results["memorisation"] = None
+    assert memorisation_table(results).rows == ()
+
+
+def test_selection_table_counts_the_refusals_of_each_class(results):
+    results["generate"]["modes"] = {"digit 9": {"mode": "variation", "nfe": 12, "reason": "rare"}}
+    results["generate"]["shortfall"] = {"digit 9": 3}
+    table = selection_table(results)
+    assert headings(table)[-1] == "copy of a train image"
+    assert [texts(row) for row in table.rows] == [
+        ["digit 9", "variation", "3,000", "1,980", "3", "21"],
+        ["digit 8", "n/a", "2,900", "1,967", "0", "0"],
+    ]
+    del results["generate"]
+    assert selection_table(results).rows == ()
 
 
 def likelihood_entry(name, gap, n=25):
