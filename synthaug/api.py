@@ -16,13 +16,13 @@ from synthaug.balance.caps import Caps
 from synthaug.balance.modes import Modes
 from synthaug.balance.strategy import Strategy
 from synthaug.diffusion.checkpoint import newest_checkpoint
-from synthaug.recipe import load_recipe
-from synthaug.recipe.options import data_overrides, time_override
+from synthaug.recipe.options import checkpoint_override, data_overrides, time_override
 from synthaug.stages import evaluate as evaluate_stage
 from synthaug.stages import fit as fit_stage
 from synthaug.stages import generate as generate_stage
 from synthaug.stages.arrays import arrays_as_dataset
 from synthaug.stages.progress import Event, Told
+from synthaug.stages.resume import asked_recipe
 
 __all__ = [
     "EvaluateResult",
@@ -46,8 +46,8 @@ class FitResult:
         run: the run folder; None after a dry run, which writes nothing.
         model: the checkpoint of the joint model, a diffusers folder; None if there is none: after a
             dry run, with `from_scratch`, and for folds, which have one each.
-        train_counts: train images of each class.
-        n_new: images that the plan asks for, of each class.
+        train_counts: train images of each class; nothing if the run was finished before.
+        n_new: images that the plan asks for, of each class; likewise.
         specialists: classes whose own model is used instead of the joint one.
         results: what fit.json says; after a dry run, the plan.
     """
@@ -97,11 +97,11 @@ class EvaluateResult:
 
 
 def fit(
-    dataset: AnyPath | tuple[ArrayLike, ArrayLike],
+    dataset: AnyPath | tuple[ArrayLike, ArrayLike] | None = None,
     *,
     per_class: bool = False,
     from_scratch: bool = False,
-    recipe: AnyPath = "default",
+    recipe: AnyPath | None = None,
     set: Mapping[str, Any] | None = None,
     groups: str | None = None,
     value_range: str | tuple[float, float] | None = None,
@@ -111,6 +111,9 @@ def fit(
     image_size: int | None = None,
     time_limit: str | None = None,
     run: AnyPath | None = None,
+    resume: bool = False,
+    force: bool = False,
+    checkpoint_every: str | None = None,
     device: str = "auto",
     seed: int | None = None,
     dry_run: bool = False,
@@ -120,10 +123,11 @@ def fit(
 
     Args:
         dataset: whatever `synthaug fit --dataset` takes, or (images, labels): uint8 [N, H, W] or
-            [N, H, W, C], and [N] integers from 0 or text. A test split is cut from arrays.
+            [N, H, W, C], and [N] integers from 0 or text. A test split is cut from arrays. None
+            only with `resume`.
         per_class: continue the model for each minority class.
         from_scratch: with `per_class`, train each class alone.
-        recipe: a shipped recipe's name, or a YAML file.
+        recipe: a shipped recipe's name, or a YAML file; default: "default", or the run's own.
         set: recipe keys and their values, as in ``{"diffusion.batch_size": 32}``.
         groups: what stays on one side of a split, such as a patient: a column of a table, or a
             pattern searched in paths.
@@ -134,6 +138,9 @@ def fit(
         image_size: pixels a side.
         time_limit: training time, such as "90s", "10m" or "1.5h".
         run: the new run folder; default: runs/<time>-<name>.
+        resume: go on with the fit in `run`, or with the newest run, that was stopped or killed.
+        force: with `resume`, also with another recipe or version than it began with.
+        checkpoint_every: time such as "90s" or "5m", or a number of steps, between checkpoints.
         device: "auto", "cpu", "cuda:0" or "mps".
         seed: of the run.
         dry_run: plan only.
@@ -150,25 +157,30 @@ def fit(
             follow_links=follow_links, on_bad_image=on_bad_image, seed=seed,
         ),
         **time_override(time_limit),
+        **checkpoint_override(checkpoint_every),
     }  # fmt: skip
+    wanted, place = asked_recipe(None if recipe is None else str(recipe), (), values,
+                                 run=_path(run), resume=resume)  # fmt: skip
     planned: dict[str, Any] = {}
     with _opened(dataset) as source:
         request = fit_stage.FitRequest(
             dataset=source,
-            recipe=load_recipe(str(recipe), values=values),
-            run=_path(run),
+            recipe=wanted,
+            run=place,
             per_class=per_class,
             from_scratch=from_scratch,
             device=device,
             dry_run=dry_run,
+            resume=resume,
+            force=force,
         )
         told = fit_stage.fit(request, _listener(progress), planned.update)
     made = None if dry_run else Path(told["run"])
     return FitResult(
         run=made,
         model=None if made is None else newest_checkpoint(made / "base"),
-        train_counts={c["name"]: c["train"] for c in planned["classes"]},
-        n_new={c["name"]: c["n_new"] for c in planned["classes"]},
+        train_counts={c["name"]: c["train"] for c in planned.get("classes", ())},
+        n_new={c["name"]: c["n_new"] for c in planned.get("classes", ())},
         specialists=tuple(s["class_name"] for s in told.get("specialists", ()) if s["kept"]),
         results=told,
     )
@@ -270,13 +282,15 @@ def evaluate(
 
 
 @contextmanager
-def _opened(dataset: AnyPath | tuple[ArrayLike, ArrayLike]) -> Iterator[str | Path]:
+def _opened(
+    dataset: AnyPath | tuple[ArrayLike, ArrayLike] | None,
+) -> Iterator[str | Path | None]:
     """What the stage reads: the path as it was given, or a file of the arrays for the time."""
     if isinstance(dataset, tuple):
         with arrays_as_dataset(*dataset) as path:
             yield path
     else:
-        yield dataset if isinstance(dataset, str) else Path(dataset)
+        yield dataset if isinstance(dataset, str | None) else Path(dataset)
 
 
 def _path(path: AnyPath | None) -> Path | None:

@@ -4,14 +4,13 @@ from typing import Annotated
 
 import typer
 
-DatasetOption = Annotated[
-    str,
-    typer.Option(
-        "--dataset",
-        help="Folder of class folders or of train/ and test/ with them; .csv, .npz, .parquet, "
-        ".zip or .tar.gz; or hf://owner/name.",
-    ),
-]
+_DATASET = typer.Option(
+    "--dataset",
+    help="Folder of class folders or of train/ and test/ with them; .csv, .npz, .parquet, "
+    ".zip or .tar.gz; or hf://owner/name.",
+)
+DatasetOption = Annotated[str, _DATASET]
+MaybeDatasetOption = Annotated[str | None, _DATASET]
 GroupsOption = Annotated[
     str | None,
     typer.Option(

@@ -4,15 +4,13 @@
     <folder>/unet/{config.json,diffusion_pytorch_model.safetensors}
     <folder>/scheduler/scheduler_config.json
     <folder>/denoiser.json     what UNet2DModel does not record: classes, patch, image size
+    <folder>/training/         while the training is under way: what it goes on from
     <folder>/manifest.json     sha256 and size of every other file, written last
 
 A folder without a manifest that verifies is not a checkpoint. Nothing here reads a pickle.
 """
 
-import hashlib
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,12 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
-from safetensors import SafetensorError
 
 from synthaug.diffusion.denoiser import Denoiser
+from synthaug.diffusion.durable import MANIFEST, numbered, verify, write_json, write_whole
 from synthaug.diffusion.schedule import SCHEDULES, NoiseSchedule, linear_schedule, make_schedule
-from synthaug.errors import DataError, DivergedError, ResourceError
+from synthaug.diffusion.training_state import TrainingState, write_training_state
+from synthaug.errors import DivergedError
 
 FORMAT = 1
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -41,22 +40,27 @@ class Checkpoint:
     meta: dict[str, Any]
 
 
-def save_checkpoint(folder: Path, denoiser: Denoiser, meta: dict[str, Any]) -> str:
+def save_checkpoint(
+    folder: Path,
+    denoiser: Denoiser,
+    meta: dict[str, Any],
+    *,
+    training: TrainingState | None = None,
+    config: str = "",
+) -> str:
     """Write `denoiser` to the new `folder` and return the sha256 of its weights.
 
-    Files are synced before the folder gets its name, so a crash leaves either a whole checkpoint
-    or a `.tmp-` folder that no reader takes for one.
+    With `training`, also what the training it comes from goes on from. `config` is a hash of what
+    the run depends on. A crash leaves either a whole checkpoint or a `.tmp-` folder that no reader
+    takes for one.
     Raises `DivergedError` for weights that are not finite and `FileExistsError` if `folder` exists.
     """
     if not all(bool(torch.isfinite(p).all()) for p in denoiser.network.parameters()):
         raise DivergedError("the network's weights are not finite; they were not saved")
-    if folder.exists():
-        raise FileExistsError(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    tmp = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
-    shutil.rmtree(tmp, ignore_errors=True)
-    try:
+
+    def fill(tmp: Path) -> None:
         denoiser.network.save_pretrained(tmp / "unet")
+        _forget_origin(tmp / "unet" / "config.json")
         scheduler_for(denoiser).save_pretrained(tmp / "scheduler")
         index = {
             "_class_name": "DDPMPipeline",
@@ -64,40 +68,36 @@ def save_checkpoint(folder: Path, denoiser: Denoiser, meta: dict[str, Any]) -> s
             "scheduler": ["diffusers", "DDPMScheduler"],
             "unet": ["diffusers", "UNet2DModel"],
         }
-        _write_json(tmp / "model_index.json", index)
-        described = {
-            "format": FORMAT,
-            "prediction": denoiser.prediction,
-            "variance": denoiser.variance,
-            "schedule": denoiser.schedule.name,
-            "T": denoiser.schedule.T,
-            **_betas(denoiser.schedule),
-            "n_classes": denoiser.n_classes,
-            "image_size": denoiser.image_size,
-            "channels": denoiser.channels,
-            "patch": denoiser.patch,
-            "vector_size": denoiser.vector_size,
-            "meta": meta,
-        }
-        _write_json(tmp / "denoiser.json", described)
-        files = sorted(p for p in tmp.rglob("*") if p.is_file())
-        listed = {
-            p.relative_to(tmp).as_posix(): {"bytes": p.stat().st_size, "sha256": file_sha256(p)}
-            for p in files
-        }
-        _write_json(tmp / "manifest.json", {"format": FORMAT, "files": listed})
-        for path in [*files, tmp / "manifest.json", tmp / "unet", tmp / "scheduler", tmp]:
-            _sync(path)
-        os.replace(tmp, folder)
-        _sync(folder.parent)
-    except BaseException as error:
-        shutil.rmtree(tmp, ignore_errors=True)
-        if isinstance(error, SafetensorError):  # it has no word of its own for a full disk
-            raise ResourceError(
-                f"cannot write {folder} ({error})", remedy="free some space, then go on"
-            ) from error
-        raise
-    return str(listed[WEIGHTS]["sha256"])
+        write_json(tmp / "model_index.json", index)
+        write_json(tmp / "denoiser.json", _described(denoiser, meta))
+        if training is not None:
+            write_training_state(tmp, training)
+
+    return str(write_whole(folder, fill, config=config)[WEIGHTS]["sha256"])
+
+
+def _described(denoiser: Denoiser, meta: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "prediction": denoiser.prediction,
+        "variance": denoiser.variance,
+        "schedule": denoiser.schedule.name,
+        "T": denoiser.schedule.T,
+        **_betas(denoiser.schedule),
+        "n_classes": denoiser.n_classes,
+        "image_size": denoiser.image_size,
+        "channels": denoiser.channels,
+        "patch": denoiser.patch,
+        "vector_size": denoiser.vector_size,
+        "meta": meta,
+    }
+
+
+def _forget_origin(config: Path) -> None:
+    """Take out where diffusers last saw the network: it would differ between equal runs."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    content.pop("_name_or_path", None)
+    write_json(config, content)
 
 
 def load_checkpoint(folder: Path, device: torch.device) -> Checkpoint:
@@ -105,14 +105,7 @@ def load_checkpoint(folder: Path, device: torch.device) -> Checkpoint:
 
     Raises `DataError` naming the first file that is missing or differs.
     """
-    manifest = _read_manifest(folder)
-    for name, expected in manifest["files"].items():
-        path = folder / name
-        if not path.is_file() or file_sha256(path) != expected["sha256"]:
-            raise DataError(
-                f"checkpoint file {path} is missing or does not match its manifest",
-                remedy="restore it from a copy or run `synthaug fit` again",
-            )
+    manifest = verify(folder, (WEIGHTS, "denoiser.json"))
     described = json.loads((folder / "denoiser.json").read_text())
     network = UNet2DModel.from_pretrained(
         folder / "unet", use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
@@ -133,10 +126,7 @@ def load_checkpoint(folder: Path, device: torch.device) -> Checkpoint:
 
 def newest_checkpoint(parent: Path) -> Path | None:
     """The checkpoint folder with the highest step under `parent`, or None."""
-    # A killed save leaves its folder under the temporary name, perhaps with a manifest in it.
-    named = [p for p in parent.glob("ckpt-*") if p.name.removeprefix("ckpt-").isdigit()]
-    found = [p for p in named if (p / "manifest.json").is_file()]
-    return max(found, key=lambda p: p.name, default=None)
+    return next((p for p in numbered(parent) if (p / MANIFEST).is_file()), None)
 
 
 def scheduler_for(denoiser: Denoiser) -> DDPMScheduler:
@@ -148,12 +138,6 @@ def scheduler_for(denoiser: Denoiser) -> DDPMScheduler:
         variance_type=VARIANCE_NAMES[denoiser.variance],
         clip_sample=True,
     )
-
-
-def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _schedule(described: dict[str, Any]) -> NoiseSchedule:
@@ -180,39 +164,3 @@ def _diffusers_betas(schedule: NoiseSchedule) -> dict[str, Any]:
     if torch.equal(betas, linear_schedule(schedule.T, start, end).betas):
         return {"beta_schedule": "linear", "beta_start": start, "beta_end": end}
     return {"trained_betas": betas.tolist()}
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest: Any = json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{folder} is not a complete checkpoint ({type(error).__name__})",
-            remedy="run `synthaug fit` again",
-        ) from error
-    found = manifest.get("format") if isinstance(manifest, dict) else None
-    if found != FORMAT:
-        raise DataError(
-            f"{folder / 'manifest.json'} has format {found}",
-            expected=f"format {FORMAT}",
-            remedy="use the synthaug version that wrote it",
-        )
-    files = manifest.get("files")
-    if not isinstance(files, dict) or not {WEIGHTS, "denoiser.json"} <= files.keys():
-        raise DataError(
-            f"{folder / 'manifest.json'} does not list the files of a checkpoint",
-            remedy="run `synthaug fit` again",
-        )
-    return {"format": found, "files": files}
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from diffusers.training_utils import EMAModel
 
 from synthaug.diffusion.adapters import add_adapters, merge_adapters
 from synthaug.diffusion.batches import TrainingOptions
@@ -45,17 +46,27 @@ def specialise(
     All weights are trained, or low-rank adapters of `rank` that are merged in at the end. The
     result has the running average of the continuation; `base` is left as it is.
     """
-    specialist = copy.deepcopy(base)
-    if rank is not None:
-        add_adapters(specialist.network, rank, seed=seed)
+    specialist = begin_specialist(base, rank=rank, seed=seed)
     ema = make_ema(specialist, options.ema_decay)
     for stats in train_denoiser(
         specialist, ema, images, labels, steps=steps, seed=seed, options=options
     ):
         on_step(stats)
-    ema.copy_to(specialist.network.parameters())
+    return finish_specialist(specialist, ema)
+
+
+def begin_specialist(base: Denoiser, *, rank: int | None, seed: int) -> Denoiser:
+    """A copy of `base` to be trained on, with low-rank adapters of `rank` unless that is None."""
+    specialist = copy.deepcopy(base)
     if rank is not None:
-        merge_adapters(specialist.network)
+        add_adapters(specialist.network, rank, seed=seed)
+    return specialist
+
+
+def finish_specialist(specialist: Denoiser, ema: EMAModel) -> Denoiser:
+    """Give a trained specialist its running average, and merge adapters if it has any."""
+    ema.copy_to(specialist.network.parameters())
+    merge_adapters(specialist.network)
     return specialist
 
 

@@ -30,7 +30,8 @@ class HeldOutWatch:
     best_loss: float = float("inf")
     best_step: int = 0
     losses: list[tuple[int, float]] = field(default_factory=list)
-    _best: list[Tensor] = field(default_factory=list)
+    best_weights: list[Tensor] = field(default_factory=list)
+    """Averaged weights after `best_step` steps, one for each parameter."""
 
     def __post_init__(self) -> None:
         classes = np.unique(self.labels)
@@ -51,7 +52,7 @@ class HeldOutWatch:
         loss = float(np.mean([losses[self.labels == k].mean() for k in np.unique(self.labels)]))
         if loss < self.best_loss:
             self.best_loss, self.best_step = loss, step
-            self._best = [p.detach().clone() for p in parameters]
+            self.best_weights = [p.detach().clone() for p in parameters]
         ema.restore(parameters)
         denoiser.network.train(training)
         self.losses.append((step, loss))
@@ -65,5 +66,5 @@ class HeldOutWatch:
 
     def restore_best(self, denoiser: Denoiser) -> None:
         """Give the denoiser the averaged weights that were best; needs one check before."""
-        for parameter, best in zip(denoiser.network.parameters(), self._best, strict=True):
+        for parameter, best in zip(denoiser.network.parameters(), self.best_weights, strict=True):
             parameter.data.copy_(best)

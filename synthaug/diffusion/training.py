@@ -52,6 +52,31 @@ class Horizon:
     steps: int
 
 
+@dataclass
+class LoopState:
+    """Where a training stands beside its weights: what its next step depends on.
+
+    `step` counts steps done, `skipped` those that changed nothing because they were not finite,
+    `bad_in_a_row` the last of them; `learning_rate_factor` is on top of the schedule.
+    """
+
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    skipped: int = 0
+    bad_in_a_row: int = 0
+    learning_rate_factor: float = 1.0
+
+
+def start_loop(denoiser: Denoiser, options: TrainingOptions) -> LoopState:
+    """A training before its first step, of the weights that are not frozen."""
+    optimiser = torch.optim.AdamW(
+        [p for p in denoiser.network.parameters() if p.requires_grad],
+        lr=options.learning_rate,
+        weight_decay=options.weight_decay,
+    )
+    return LoopState(optimiser)
+
+
 def learning_rate_at(step: int, total: int, options: TrainingOptions) -> float:
     """Linear warm-up, then half a cosine down to zero at step `total`."""
     warmup = min(options.warmup_steps, max(total // 10, 1))
@@ -75,6 +100,7 @@ def train_denoiser(
     steps: int | Horizon,
     seed: int,
     options: TrainingOptions,
+    loop: LoopState | None = None,
 ) -> Iterator[StepStats]:
     """Train in place, yielding after every optimiser step; `ema` holds the averaged weights.
 
@@ -83,48 +109,63 @@ def train_denoiser(
     by default ||target - network||^2: L_simple (Ho et al. 2020, Eq. 14) for eps-prediction, its
     SNR+1-weighted form for v-prediction (Salimans & Ho 2022, Section 4).
 
-    Raises `DivergedError` after several non-finite losses in a row; a single one is skipped.
+    `loop` is where the training stands, at its beginning if it is not given; it is moved on before
+    a step is yielded. A step whose loss or gradient is not finite is skipped and changes nothing
+    else. Raises `DivergedError` after `MAX_BAD_STEPS` of them in a row.
     """
     network = denoiser.network
-    optimiser = torch.optim.AdamW(
-        [p for p in network.parameters() if p.requires_grad],
-        lr=options.learning_rate,
-        weight_decay=options.weight_decay,
-    )
+    loop = loop or start_loop(denoiser, options)
     draws = BatchDraws(denoiser, images, labels, options, seed)
     horizon = Horizon(steps) if isinstance(steps, int) else steps
     objective = Objective(
         denoiser.prediction, options.loss, denoiser.variance, options.min_snr_gamma
     )
-    b = options.batch_size
-    step = skipped = bad_in_a_row = 0
     network.train()
-    while step < horizon.steps:
-        started = time.perf_counter()
+    while loop.step < horizon.steps:
+        started, step = time.perf_counter(), loop.step
         with _repeatable_dropout(denoiser, seed, step):
             loss, error = _losses(denoiser, objective, draws.batch(step), options)
-        value = float(error)
-        learning_rate = learning_rate_at(step, horizon.steps, options)
-        if math.isfinite(value) and math.isfinite(float(loss.detach())):
-            bad_in_a_row = 0
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), options.grad_clip)
-            optimiser.step()
+        learning_rate = learning_rate_at(step, horizon.steps, options) * loop.learning_rate_factor
+        if _is_finite(loss, error) and _descend(
+            network, loss, loop.optimiser, learning_rate, options
+        ):
+            loop.bad_in_a_row = 0
             ema.step(network.parameters())
         else:
-            skipped, bad_in_a_row = skipped + 1, bad_in_a_row + 1
-            if bad_in_a_row >= MAX_BAD_STEPS:
+            loop.skipped, loop.bad_in_a_row = loop.skipped + 1, loop.bad_in_a_row + 1
+            if loop.bad_in_a_row >= MAX_BAD_STEPS:
+                rate = options.learning_rate * loop.learning_rate_factor
                 raise DivergedError(
-                    f"the loss was not finite {bad_in_a_row} steps in a row at step {step}",
-                    remedy=f"lower diffusion.learning_rate (now {options.learning_rate:g})",
+                    f"the loss was not finite {loop.bad_in_a_row} steps in a row at step {step}",
+                    remedy=f"lower diffusion.learning_rate (now {rate:g})",
                 )
-        seconds = time.perf_counter() - started
-        yield StepStats(step, value, learning_rate, (step + 1) * b, skipped, seconds)
-        step += 1
+        loop.step += 1
+        n_img, seconds = loop.step * options.batch_size, time.perf_counter() - started
+        yield StepStats(step, float(error), learning_rate, n_img, loop.skipped, seconds)
     network.eval()
+
+
+def _is_finite(*values: Tensor) -> bool:
+    return all(math.isfinite(float(value.detach())) for value in values)
+
+
+def _descend(
+    network: torch.nn.Module,
+    loss: Tensor,
+    optimiser: torch.optim.Optimizer,
+    learning_rate: float,
+    options: TrainingOptions,
+) -> bool:
+    """One optimiser step down the gradient of `loss`, unless that is not finite: whether it was."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), options.grad_clip)
+    if not _is_finite(norm):
+        return False
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate
+    optimiser.step()
+    return True
 
 
 def _losses(

@@ -69,6 +69,10 @@ class DiffusionSection(Section):
     )
     check_every: int = Field(250, ge=1, description="steps between checks of the held-out loss")
     patience: int = Field(8, ge=1, description="checks without a lower loss before stopping")
+    checkpoint_every: Annotated[int, Field(ge=1)] | str = Field(
+        "2m", description="time such as 90s or 5m, or a number of steps, between two checkpoints"
+    )
+    keep_checkpoints: int = Field(2, ge=1, description="of a training under way, the newest")
     specialist: Literal["full", "low_rank"] = Field(
         "full", description="train all weights of a specialist, or low-rank adapters"
     )
@@ -80,12 +84,12 @@ class DiffusionSection(Section):
         2e-4, gt=0, description="lower than the base's, where they continue it"
     )
 
-    @field_validator("time_limit")
+    @field_validator("time_limit", "checkpoint_every")
     @classmethod
-    def _readable(cls, text: str | None) -> str | None:
-        if text is not None:
-            told_as_value_error(parse_duration, text)
-        return text
+    def _readable(cls, value: str | int | None) -> str | int | None:
+        if isinstance(value, str):
+            told_as_value_error(parse_duration, value)
+        return value
 
     @model_validator(mode="before")
     @classmethod

@@ -37,6 +37,13 @@ def time_override(time_limit: str | None) -> dict[str, Any]:
     return {"diffusion.time_limit": time_limit, "diffusion.steps": None}
 
 
+def checkpoint_override(every: str | None) -> dict[str, Any]:
+    """The recipe key of a time, or of a number of steps, between two checkpoints."""
+    if every is None:
+        return {}
+    return {"diffusion.checkpoint_every": int(every) if every.isdecimal() else every}
+
+
 def parse_range(text: str) -> list[float]:
     """[low, high] of "LOW:HIGH". Raises `UsageError` for anything else."""
     low, colon, high = text.partition(":")

@@ -17,8 +17,9 @@ from synthaug.recipe import Recipe
 DRAW_AT_MOST = 2.0
 """Candidates for each image wanted, where nothing is selected but what is broken is replaced."""
 WEIGHT_BYTES = 4
-STATE_BYTES = 16
-"""Of each weight to go on training: itself, its average and the two moments of Adam, float32."""
+STATE_BYTES = 24
+"""Of each weight to go on training, float32: itself, its average (twice, once to draw with), the
+best average on held-out images, and the two moments of Adam."""
 CHECKPOINTS_AT_ONCE = 3
 """The last two valid ones, and the new one that is durable before the oldest is removed."""
 RECORD_BYTES = 1024

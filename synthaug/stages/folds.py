@@ -8,19 +8,30 @@ come to together.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from synthaug.data.splits import Splits
 from synthaug.data.swap import RECEIPT
-from synthaug.errors import DataError, UsageError
+from synthaug.errors import (
+    DataError,
+    DivergedError,
+    InterruptedRun,
+    ResourceError,
+    SynthaugError,
+    UsageError,
+)
 from synthaug.recipe import Recipe, parse_duration
 from synthaug.stages.arm_scores import ArmRuns
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.disk import require_room
+from synthaug.stages.fit_record import FILE, FitRecord, absolute_origin, read_record
 from synthaug.stages.progress import Progress
+from synthaug.stages.resume import adopt, check_unchanged, command, find_resumable, way_on
 from synthaug.stages.run_dir import RunDir, free_run
+from synthaug.stages.signals import stop_flag
 from synthaug.stages.sizing import DEFAULT_LIMIT
 
 FOLDS = "folds"
@@ -60,7 +71,7 @@ def fold_runs(run: RunDir, recipe: Recipe) -> list[RunDir]:
         if not found.has("fit.json"):
             raise DataError(
                 f"fold {fold + 1} of {len(runs)} in {run.path} was not fitted to its end",
-                remedy="run `synthaug fit --folds` again in a new run folder",
+                remedy=f"run `synthaug fit --resume --run {run.path}`",
             )
     return runs
 
@@ -74,30 +85,77 @@ def fit_folds(
     """Fit every fold, one after the other; `request` is a `FitRequest` of them all.
 
     The plan of the first fold stands for all, with their time together. A stop leaves the finished
-    folds.
+    folds, and a resumed fit goes on in the one that was under way.
     """
     recipe: Recipe = request.recipe
     n = recipe.data.folds or 0
-    run = RunDir(free_run(request.run, request.dataset))
+    if request.dry_run:
+        place = free_run(request.run, request.dataset)
+        own = replace(request, recipe=fold_recipe(recipe, 0), run=None)
+        return {**fit(own, lambda plan: _announce(plan, n, place, on_plan)), "folds": n}
+    if request.resume:
+        run = find_resumable(request.run)
+        record = read_record(run)
+        same = check_unchanged(
+            record, recipe, dataset=request.dataset, per_class=request.per_class,
+            from_scratch=request.from_scratch, force=request.force, progress=progress,
+        )  # fmt: skip
+        if run.has("fit.json") and not run.read_json("fit.json")["failed"]:
+            progress.say(f"{run.path} is finished: nothing to resume")
+            return dict(run.read_json("fit.json"))
+        request = replace(
+            request, dataset=request.dataset or record.dataset, per_class=record.per_class,
+            from_scratch=record.from_scratch,
+        )  # fmt: skip
+        if not same:
+            adopt(record, recipe)
+            record.write(run)
+            run.write_text("recipe.yaml", recipe.to_yaml())
+    else:
+        run = RunDir(free_run(request.run, request.dataset))
 
     def announce(plan: Outcome) -> None:
-        times = {verb: seconds * n for verb, seconds in plan["expected_seconds"].items()}
-        disk = {verb: size * n for verb, size in plan["disk_bytes"].items()}
-        on_plan({**plan, "folds": n, "expected_seconds": times, "disk_bytes": disk})
-        require_room(run.path, disk["fit"], "fit")
-        if not request.dry_run:
-            run.path.mkdir(parents=True, exist_ok=True)
-            run.write_text("recipe.yaml", recipe.to_yaml())
+        _announce(plan, n, run.path, on_plan)
+        run.path.mkdir(parents=True, exist_ok=True)
+        FitRecord(
+            absolute_origin(request.dataset), plan["fingerprint"], recipe.model_dump(mode="json"),
+            request.per_class, request.from_scratch, request.test, request.device, {}, {},
+        ).write(run)  # fmt: skip
+        run.write_text("recipe.yaml", recipe.to_yaml())
+
+    def compare(plan: Outcome) -> None:
+        if plan["fingerprint"] != read_record(run).fingerprint:
+            raise DataError(
+                f"{request.dataset} is not what it was when the first fold began",
+                remedy="start a new run",
+            )
 
     def one(fold: int) -> Outcome:
         progress.say(f"fold {fold + 1} of {n}")
-        place = None if request.dry_run else run / FOLDS / str(fold)
-        own = replace(request, recipe=fold_recipe(recipe, fold), run=place)
-        return fit(own, announce if fold == 0 else lambda plan: None)
+        place = run / FOLDS / str(fold)
+        begun = (place / FILE).is_file()
+        own = replace(
+            request, recipe=fold_recipe(recipe, fold), run=place, resume=begun,
+            dataset=None if begun else request.dataset,
+        )  # fmt: skip
+        try:
+            return fit(own, compare if run.has(FILE) else announce)
+        except (DivergedError, ResourceError) as error:
+            # The fold is fitted, but for some of its specialists; without that, there is no fold.
+            if not (place / "fit.json").is_file():
+                raise
+            failures.append(error)
+            return dict(RunDir(place).read_json("fit.json"))
+        except InterruptedRun as stopped:
+            raise InterruptedRun(
+                stopped.found,
+                remedy=f"{command(run)} goes on with fold {fold + 1}",
+                signum=stopped.exit_code - 128,
+            ) from stopped
 
-    if request.dry_run:
-        return {**one(0), "folds": n}
-    fits = [one(fold) for fold in range(n)]
+    failures: list[SynthaugError] = []
+    with stop_flag(way_on(run)):
+        fits = [one(fold) for fold in range(n)]
     summary = {
         **fits[0],
         "run": str(run.path),
@@ -105,10 +163,20 @@ def fit_folds(
         **{key: sum(fitted[key] for fitted in fits) for key in ("steps", "n_img")},
         "minutes": round(sum(fitted["minutes"] for fitted in fits), 2),
         "images_per_second": round(np.mean([f["images_per_second"] for f in fits]).item(), 1),
-        "specialists": [specialist for fitted in fits for specialist in fitted["specialists"]],
+        **{key: [entry for f in fits for entry in f[key]] for key in ("specialists", "failed")},
     }
     run.write_json("fit.json", summary)
+    if failures:
+        raise failures[0]
     return summary
+
+
+def _announce(plan: Outcome, n: int, place: Path, on_plan: Callable[[Outcome], None]) -> None:
+    """Tell the plan of one fold with the times and the disk space of all `n`, if there is room."""
+    added = ("expected_seconds", "disk_bytes")
+    sums = {key: {verb: value * n for verb, value in plan[key].items()} for key in added}
+    on_plan({**plan, "folds": n, **sums})
+    require_room(place, sums["disk_bytes"]["fit"], "fit")
 
 
 def generate_folds(

@@ -3,7 +3,7 @@
 import math
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from synthaug.diffusion.samplers import evaluations, spaced_timesteps
 from synthaug.errors import DataError, UsageError
 from synthaug.evaluation.arms import DEFAULT_ARMS, Arm, Material
 from synthaug.evaluation.training import ClassifierOptions
-from synthaug.recipe import Recipe, parse_duration
+from synthaug.recipe import DiffusionSection, Recipe, parse_duration
 from synthaug.stages.bench import Bench, n_workers
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.device import describe_device
@@ -51,6 +51,7 @@ class FitPlan:
         splits = dataset.splits
         return {
             "dataset": dataset.name,
+            "fingerprint": dataset.fingerprint,
             "image_size": dataset.image_size,
             "channels": dataset.channels,
             "device": describe_device(device),
@@ -111,18 +112,24 @@ class TimeBudget:
 
     MARKS = (0.03, 0.1, 0.25, 0.5, 0.75, 0.9)
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, spent: float = 0.0, marks_passed: int = 0) -> None:
+        """`spent` seconds of the limit are gone already, and `marks_passed` of `MARKS`."""
         self._seconds = seconds
-        self._started = time.perf_counter()
-        self._marks = list(self.MARKS)
+        self._started = time.perf_counter() - spent
+        self.marks_passed = marks_passed
+
+    @property
+    def spent(self) -> float:
+        """Seconds so far, by a clock that nobody sets."""
+        return time.perf_counter() - self._started
 
     def horizon(self, done: int, planned: int) -> int:
         """The number of steps to aim for after `done` of `planned`; never fewer than `done`."""
-        elapsed = time.perf_counter() - self._started
-        if not self._marks or elapsed < self._marks[0] * self._seconds:
+        elapsed = self.spent
+        passed = sum(elapsed >= mark * self._seconds for mark in self.MARKS)
+        if passed <= self.marks_passed:
             return planned if elapsed < self._seconds * 1.1 else done
-        while self._marks and elapsed >= self._marks[0] * self._seconds:
-            self._marks.pop(0)
+        self.marks_passed = passed
         return done + max(int((self._seconds - elapsed) / elapsed * done), 0)
 
 
@@ -173,25 +180,18 @@ def plan_fit(
             "--from-scratch trains the classes that get new images alone, and the plan gives none",
             remedy="leave it out, or ask for images: --set balance.strategy=200",
         )
-    if section.steps is not None:
-        total = section.steps
-    else:
-        seconds = parse_duration(section.time_limit or DEFAULT_LIMIT)
-        total = max(int(seconds * network.train_rate / section.batch_size), 1)
-    share = 1.0 if from_scratch else section.specialist_share
-    each = max(int(total * share / len(specialists)), 1) if specialists else 0
-    base_steps = 0 if from_scratch else max(total - each * len(specialists), 1)
+    steps = share_steps(section, len(specialists), from_scratch, network.train_rate)
     sampling = recipe.sampling
     nfe = evaluations(sampling.sampler, sampling.steps, sampling.cfg_scale)
     return FitPlan(
         balance=balance,
         network=network,
         sample_rate=network.sample_rate / nfe,
-        base_steps=base_steps,
+        base_steps=steps.base,
         specialist_classes=specialists,
-        specialist_steps=each,
-        base_seconds=base_steps * section.batch_size / network.train_rate,
-        fit_seconds=total * section.batch_size / network.train_rate,
+        specialist_steps=steps.each_specialist,
+        base_seconds=steps.base * section.batch_size / network.train_rate,
+        fit_seconds=steps.total * section.batch_size / network.train_rate,
         generate_seconds=_expected_evaluations(balance, recipe) / network.sample_rate,
         evaluate_seconds=_expected_evaluation(dataset, recipe, device),
         batch_size=section.batch_size,
@@ -207,6 +207,28 @@ def plan_fit(
             ),
         ),
     )
+
+
+class Steps(NamedTuple):
+    """Optimiser steps of a fit: all together, of the base, and of each specialist."""
+
+    total: int
+    base: int
+    each_specialist: int
+
+
+def share_steps(
+    section: DiffusionSection, n_specialists: int, from_scratch: bool, train_rate: float
+) -> Steps:
+    """The steps of a recipe, or as many as its time limit has room for at `train_rate` images/s."""
+    if section.steps is not None:
+        total = section.steps
+    else:
+        seconds = parse_duration(section.time_limit or DEFAULT_LIMIT)
+        total = max(int(seconds * train_rate / section.batch_size), 1)
+    share = 1.0 if from_scratch else section.specialist_share
+    each = max(int(total * share / n_specialists), 1) if n_specialists else 0
+    return Steps(total, 0 if from_scratch else max(total - each * n_specialists, 1), each)
 
 
 def _expected_evaluation(dataset: Dataset, recipe: Recipe, device: torch.device) -> float:

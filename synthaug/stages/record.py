@@ -1,7 +1,10 @@
 """What a training leaves behind: metrics.jsonl, checkpoints, pictures."""
 
 import json
+import os
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,18 @@ from PIL import Image
 from synthaug import __version__
 from synthaug.diffusion.checkpoint import save_checkpoint
 from synthaug.diffusion.denoiser import Denoiser
+from synthaug.diffusion.durable import rotate, sync
 from synthaug.diffusion.generation import generate_images
 from synthaug.diffusion.noise import image_seeds
 from synthaug.diffusion.training import StepStats
+from synthaug.diffusion.training_state import TrainingState, save_training
 from synthaug.errors import DivergedError
 from synthaug.report.pictures import tile
 from synthaug.stages.run_dir import RunDir
 
+METRICS = "metrics.jsonl"
+KEEP = 2
+"""Checkpoints of a training: where the newest is damaged, the one before it serves."""
 GRID_COLUMNS = 10
 GRID_CLASSES = 12
 GRID_STEPS = 20
@@ -45,27 +53,87 @@ def log_held_out(run: RunDir, step: int, loss: float) -> None:
     _append(run, {"phase": "base held out", "step": step, "loss": round(loss, 6)})
 
 
+def log_rollback(run: RunDir, phase: str, step: int, to_step: int, factor: float) -> None:
+    """Append that a training diverged and went back to an earlier step, at `factor` of its rate."""
+    line = {"phase": f"{phase} went back", "step": step, "to_step": to_step}
+    _append(run, {**line, "learning_rate_factor": factor})
+
+
+def incidents(run: RunDir) -> dict[str, Any]:
+    """From metrics.jsonl: steps that were skipped, and where a training diverged and went back."""
+    path = run / METRICS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    rows = [json.loads(line) for line in lines]
+    skipped = {row["phase"]: row["skipped"] for row in rows if "skipped" in row}
+    went_back = [row for row in rows if "to_step" in row]
+    return {"skipped_steps": sum(skipped.values()), "went_back": went_back}
+
+
 def _append(run: RunDir, line: dict[str, Any]) -> None:
-    with (run / "metrics.jsonl").open("a", encoding="utf-8") as handle:
+    with (run / METRICS).open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def keep_checkpoint(
-    run: RunDir, where: str, denoiser: Denoiser, step: int, *, fingerprint: str, complete: bool
-) -> Path:
-    """Write `<where>/ckpt-<step>`, and only then remove the older checkpoints beside it."""
-    folder = run / where / f"ckpt-{step:08d}"
-    meta = {
-        "step": step,
-        "complete": complete,
-        "synthaug_version": __version__,
-        "fingerprint": fingerprint,
-    }
-    save_checkpoint(folder, denoiser, meta)
-    for older in folder.parent.glob("ckpt-*"):
-        if older.name < folder.name:
-            shutil.rmtree(older, ignore_errors=True)
-    return folder
+@dataclass(frozen=True)
+class Keeper:
+    """How a run keeps its checkpoints: `config` is the hash of what it depends on."""
+
+    run: RunDir
+    fingerprint: str
+    config: str = ""
+    keep: int = KEEP
+
+    def denoiser(
+        self,
+        where: str,
+        denoiser: Denoiser,
+        step: int,
+        *,
+        training: TrainingState | None = None,
+        complete: bool = True,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write `<where>/ckpt-<step>`, and only then remove the oldest checkpoints beside it."""
+        folder = self._free(where, step)
+        meta = {
+            "step": step,
+            "complete": complete,
+            "synthaug_version": __version__,
+            "fingerprint": self.fingerprint,
+            **(facts or {}),
+        }
+        save_checkpoint(folder, denoiser, meta, training=training, config=self.config)
+        rotate(folder.parent, self.keep)
+        return folder
+
+    def training(self, where: str, training: TrainingState) -> Path:
+        """The same for a training alone, whose denoiser nobody is to use yet."""
+        folder = self._free(where, training.step)
+        save_training(folder, training, config=self.config)
+        rotate(folder.parent, self.keep)
+        return folder
+
+    def _free(self, where: str, step: int) -> Path:
+        folder = self.run / where / f"ckpt-{step:08d}"
+        # Only a checkpoint that a resumed run passed over can stand where it now writes.
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder
+
+
+def metrics_size(run: RunDir) -> int:
+    """Bytes of metrics.jsonl, once they are on the disk."""
+    path = run / METRICS
+    if not path.is_file():
+        return 0
+    sync(path)
+    return path.stat().st_size
+
+
+def cut_metrics(run: RunDir, size: int) -> None:
+    """Drop the lines that were written after metrics.jsonl had `size` bytes."""
+    path = run / METRICS
+    if path.is_file() and path.stat().st_size > size:
+        os.truncate(path, size)
 
 
 def keep_grid(run: RunDir, denoiser: Denoiser, step: int) -> Path:

@@ -1,6 +1,6 @@
 """The run folder: one place for everything a run reads and writes, locked while in use.
 
-recipe.yaml  dataset.json  pixels.npy  splits.json  plan.json  fit.json  generate.json
+session.json  recipe.yaml  dataset.json  pixels.npy  splits.json  plan.json  fit.json  generate.json
 base/ckpt-*/  specialists/<class>/ckpt-*/  metrics.jsonl  grids/
 candidates/  synthetic/<class>/  balanced/<class>/  synthaug_manifest.jsonl
 predictions/  tuning/  fidelity/  likelihood/  results.json  report.html
@@ -178,12 +178,18 @@ def check_new_run(run: Path, dataset: str | Path | None) -> None:
     if (run / LOCK).exists():
         with RunDir(run).locked():
             pass
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+    if run.exists() and (not run.is_dir() or not all(map(_is_leftover, run.iterdir()))):
         raise UsageError(
             f"run folder {run} already exists and is not empty",
-            remedy="choose a new --run; a run is never overwritten",
+            remedy="choose a new --run, or go on with this one by --resume; a run is never "
+            "overwritten",
         )
     require_writable(run)
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a file is one that a process killed before its first write leaves behind."""
+    return path.name == LOCK or (path.name.startswith(".") and ".tmp-" in path.name)
 
 
 def open_run(run: Path | None) -> RunDir:

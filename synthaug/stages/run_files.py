@@ -29,6 +29,7 @@ class RunFile:
 
 
 RUN_FILES = (
+    RunFile("session.json", "fit", "JSON", "what the fit began with, for `fit --resume`"),
     RunFile("recipe.yaml", "fit", "YAML", "the recipe with every key resolved"),
     RunFile("dataset.json", "fit", "JSON", "classes, image size, fingerprint, sources, notices"),
     RunFile("pixels.npy", "fit", "NumPy, uint8 [N, C, H, W]", "all images as networks see them"),
@@ -41,11 +42,20 @@ RUN_FILES = (
     RunFile("grids/step-*.png", "fit", "PNG", "images of every class while training, same seeds"),
     RunFile(
         "base/ckpt-*/**", "fit", "diffusers folder, safetensors and JSON",
-        "the joint model; `manifest.json`, written last, has size and sha256 of every file",
+        "the joint model; `manifest.json`, written last, has size and sha256 of every file; "
+        "`training/` is what a fit under way goes on from",
     ),
     RunFile(
         "specialists/*/ckpt-*/**", "fit --per-class", "the same",
         "the model of one class, if it was kept",
+    ),
+    RunFile(
+        "specialists/*/unfinished/ckpt-*/**", "fit --per-class", "safetensors and JSON",
+        "a specialist under way: weights, averages, optimiser and where it stands",
+    ),
+    RunFile(
+        "specialists/*/verdict.json", "fit --per-class", "JSON",
+        "what became of a specialist; it is not trained again",
     ),
     RunFile("fit.json", "fit", "JSON", "what was trained, how long, which specialists were kept"),
     RunFile("selector.npz", "generate", "NumPy", "the classifier whose features select"),

@@ -12,9 +12,8 @@ import pytest
 
 from synthaug.cli.terminal import Terminal
 from synthaug.diffusion.checkpoint import load_checkpoint, newest_checkpoint
-from synthaug.stages import candidates, signals
+from synthaug.stages import candidates, learner, signals
 from synthaug.stages import evaluate as evaluate_stage
-from synthaug.stages import fit as fit_stage
 from synthaug.stages.device import resolve_device
 
 
@@ -127,7 +126,7 @@ def test_row_74_a_stop_in_every_loop(
             yield Planted(real) if words.startswith(description) else real
 
     again_from(stage, copied_run)
-    monkeypatch.setattr(fit_stage, "LOG_EVERY", 1)
+    monkeypatch.setattr(learner, "LOG_EVERY", 1)
     monkeypatch.setattr(Terminal, "task", task)
     stopped = cli(*stopped_words(arguments, digits, copied_run))
     assert told_at, "the loop was never entered"
@@ -181,7 +180,7 @@ def test_row_74_a_stop_while_the_command_is_still_loading(start, in_tmp: Path, s
 
 
 def test_a_stopped_fit_keeps_the_steps_so_far(cli, digits: Path, in_tmp: Path, monkeypatch):
-    stop_after(monkeypatch, fit_stage, "train_denoiser", 4)
+    stop_after(monkeypatch, learner, "train_denoiser", 4)
     stopped = cli("fit", "--dataset", digits, "--recipe", "smoke", "--run", "run", "--json")
     assert stopped.code == 130
     assert stopped.out == ""
@@ -190,16 +189,14 @@ def test_a_stopped_fit_keeps_the_steps_so_far(cli, digits: Path, in_tmp: Path, m
 
 
 def test_a_fit_stopped_at_its_last_step_is_complete(cli, digits: Path, in_tmp: Path, monkeypatch):
-    stop_after(monkeypatch, fit_stage, "train_denoiser", 6)
+    stop_after(monkeypatch, learner, "train_denoiser", 6)
     cli("fit", "--dataset", digits, "--recipe", "smoke", "--run", "run").ok()
     folder = newest_checkpoint(Path("run/base"))
     assert load_checkpoint(folder, resolve_device("cpu")).meta["complete"] is True
 
 
 def test_a_stopped_specialist_leaves_the_base(cli, digits: Path, in_tmp: Path, monkeypatch):
-    from synthaug.diffusion import specialise
-
-    stop_after(monkeypatch, specialise, "train_denoiser", 1)
+    stop_after(monkeypatch, learner, "train_denoiser", 2)  # the base takes one
     stopped = cli("fit", "--dataset", digits, "--recipe", "smoke", "--run", "run", "--per-class")
     assert stopped.code == 130 and "saved in run" in stopped.fault
     cli("generate", "--balance", "30", "--run", "run").ok()

@@ -12,11 +12,11 @@ from diffusers import DDPMScheduler, UNet2DModel
 
 from synthaug.diffusion.checkpoint import (
     WEIGHTS,
-    file_sha256,
     load_checkpoint,
     newest_checkpoint,
     save_checkpoint,
 )
+from synthaug.diffusion.durable import file_sha256
 from synthaug.diffusion.generation import generate_images
 from synthaug.diffusion.schedule import make_schedule
 from synthaug.errors import DataError, DivergedError
@@ -133,7 +133,10 @@ def test_a_checkpoint_of_version_0_1_0_still_loads(saved):
     del described["variance"]
     (folder / "denoiser.json").write_text(json.dumps(described))
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["denoiser.json"]["sha256"] = file_sha256(folder / "denoiser.json")
+    manifest["files"]["denoiser.json"] = {
+        "bytes": (folder / "denoiser.json").stat().st_size,
+        "sha256": file_sha256(folder / "denoiser.json"),
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     back = load_checkpoint(folder, CPU).denoiser
     assert back.variance == "beta_tilde"

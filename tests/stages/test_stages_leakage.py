@@ -10,8 +10,7 @@ from PIL import Image
 from synthaug.diffusion.partial import PartialStart
 from synthaug.evaluation.arms import DATA_SIDES
 from synthaug.recipe import load_recipe
-from synthaug.stages import fit as fit_stage
-from synthaug.stages import sizing
+from synthaug.stages import fit_session, learner, sizing
 from synthaug.stages.bench import Bench
 from synthaug.stages.dataset import load_dataset
 from synthaug.stages.evaluate import EvaluateRequest, evaluate
@@ -50,11 +49,11 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
     from synthaug.diffusion import specialise, stopping
 
     spy = Spy()
-    for module in (fit_stage, sizing, specialise):
+    for module in (learner, sizing, specialise):
         wrapped = spy.around("denoiser", module.train_denoiser)
         monkeypatch.setattr(module, "train_denoiser", wrapped)
-    judged = spy.around("judged", fit_stage.judge_specialist)
-    monkeypatch.setattr(fit_stage, "judge_specialist", judged)
+    judged = spy.around("judged", fit_session.judge_specialist)
+    monkeypatch.setattr(fit_session, "judge_specialist", judged)
     watched = spy.around("watched", stopping.denoising_losses)
     monkeypatch.setattr(stopping, "denoising_losses", watched)
     encode = PartialStart.encode

@@ -16,7 +16,7 @@ from synthaug.diffusion.training import StepStats
 from synthaug.diffusion.unet import NetworkSpec, build_denoiser
 from synthaug.errors import DivergedError
 from synthaug.stages import record
-from synthaug.stages.record import keep_checkpoint, keep_grid, log_steps
+from synthaug.stages.record import Keeper, keep_grid, log_steps
 from synthaug.stages.run_dir import RunDir
 
 CPU = torch.device("cpu")
@@ -54,13 +54,15 @@ def test_a_loss_that_is_not_finite_does_not_spoil_the_mean(run: RunDir):
 
 
 def keep(run: RunDir, denoiser: Denoiser, step: int, complete: bool = True) -> Path:
-    return keep_checkpoint(run, "base", denoiser, step, fingerprint="f", complete=complete)
+    return Keeper(run, "f").denoiser("base", denoiser, step, complete=complete)
 
 
-def test_a_newer_checkpoint_replaces_the_older(run: RunDir, denoiser: Denoiser):
-    keep(run, denoiser, 5, complete=False)
+def test_the_two_newest_checkpoints_are_kept(run: RunDir, denoiser: Denoiser):
+    for step in (4, 5):
+        keep(run, denoiser, step, complete=False)
     newer = keep(run, denoiser, 70)
-    assert [p.name for p in (run / "base").iterdir()] == ["ckpt-00000070"]
+    kept = sorted(p.name for p in (run / "base").iterdir())
+    assert kept == ["ckpt-00000005", "ckpt-00000070"]
     assert newest_checkpoint(run / "base") == newer
     loaded = load_checkpoint(newer, CPU)
     assert (loaded.meta["step"], loaded.meta["complete"]) == (70, True)
@@ -72,7 +74,7 @@ def test_the_older_checkpoint_stays_until_the_newer_is_written(
 ):
     older = keep(run, denoiser, 5)
 
-    def full(*args: object) -> None:
+    def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(record, "save_checkpoint", full)
