@@ -69,6 +69,8 @@ def test_arrays_from_fit_to_verdict(made: Made):
     assert {m["mode"] for m in manifest if m["source"] == "synthetic"} == {"sample"}
 
     assert evaluated.report.is_file()
+    for card in (fitted.model / "README.md", generated.balanced / "README.md"):
+        assert evaluated.sentence.partition(",")[0] in card.read_text().replace("\\", "")
     assert evaluated.verdict in ("use", "do not use", "cannot tell")
     assert evaluated.sentence.endswith(".")
     assert set(evaluated.class_verdicts) == set(COUNTS)

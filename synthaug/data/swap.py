@@ -19,6 +19,8 @@ BALANCED = "balanced"
 MANIFEST = "synthaug_manifest.jsonl"
 RECEIPT = "generate.json"
 TABLE = "selection.parquet"
+CARD = "README.md"
+"""In ``balanced/``, written again by whoever has something new to say; no image and not listed."""
 WRITING = ".synthaug-writing"
 _READY = ".synthaug-ready"
 _ARRIVING = ".synthaug-arriving"
@@ -68,7 +70,7 @@ def _refuse_foreign_files(run_dir: Path) -> None:
     for top in (SYNTHETIC, BALANCED):
         for found in _files_below(run_dir / top):
             file = found.relative_to(run_dir).as_posix()
-            if file not in listed and found.name not in _DROPPINGS:
+            if file not in {*listed, f"{BALANCED}/{CARD}"} and found.name not in _DROPPINGS:
                 raise DataError(
                     f"{found} was not written by this run, and writing would replace {top}/",
                     expected=f"only files that {MANIFEST} lists",

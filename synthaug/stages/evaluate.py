@@ -18,6 +18,7 @@ from synthaug.report.schema import validate_results
 from synthaug.stages.arm_scores import ArmRuns
 from synthaug.stages.balance import read_plan, refuse_single_class, refuse_without_test
 from synthaug.stages.bench import Bench, Job, train_all
+from synthaug.stages.cards import write_cards
 from synthaug.stages.collapse import class_shares, measure_collapse
 from synthaug.stages.dataset import Dataset, load_dataset, read_extra
 from synthaug.stages.device import resolve_device
@@ -107,6 +108,8 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
         page = write_page(
             run, dataset, results, pictures=runs[0], device=device, progress=progress, stop=stop
         )
+        for own, (data, _) in zip(runs, parts, strict=True):
+            write_cards(own, data, results)
         return {**results, "run": str(run.path), "report": str(page)}
 
 

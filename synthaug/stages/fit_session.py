@@ -26,6 +26,7 @@ from synthaug.diffusion.stopping import HeldOutWatch
 from synthaug.diffusion.training_state import TrainingState
 from synthaug.errors import DivergedError, ResourceError, SynthaugError
 from synthaug.recipe import Recipe
+from synthaug.stages.cards import write_cards
 from synthaug.stages.checkpoints import find_finished, find_training
 from synthaug.stages.dataset import Dataset, learn_and_held_out
 from synthaug.stages.device import describe_device
@@ -119,6 +120,7 @@ class Session:
         }
         self.run.write_json("fit.json", summary)
         rotate(self.run / "base", 1)  # what only a training needs is not kept beyond it
+        write_cards(self.run, self.dataset)
         if self.failed:
             raise self._failed_error(len(specialists))
         return summary

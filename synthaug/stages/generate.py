@@ -19,6 +19,7 @@ from synthaug.diffusion.samplers import spaced_timesteps
 from synthaug.recipe import SamplingSection
 from synthaug.stages.balance import revised_plan
 from synthaug.stages.candidates import Candidates, SourceImages
+from synthaug.stages.cards import write_cards
 from synthaug.stages.class_files import CANDIDATES, ClassSamples, remove_partial
 from synthaug.stages.dataset import Dataset, load_dataset
 from synthaug.stages.device import describe_device, resolve_device
@@ -199,6 +200,7 @@ class _Session:
                 beside=beside, advance=self.candidates.stop.after(task.advance),
             )  # fmt: skip
         remove_partial(self.run)
+        write_cards(self.run, self.dataset)
         return summary
 
     def _origins(self, k: int, samples: ClassSamples, common: Provenance) -> list[Provenance]:

@@ -42,8 +42,8 @@ RUN_FILES = (
     RunFile("grids/step-*.png", "fit", "PNG", "images of every class while training, same seeds"),
     RunFile(
         "base/ckpt-*/**", "fit", "diffusers folder, safetensors and JSON",
-        "the joint model; `manifest.json`, written last, has size and sha256 of every file; "
-        "`training/` is what a fit under way goes on from",
+        "the joint model; `manifest.json`, written last, has size and sha256 of every file but "
+        "`README.md`, its card; `training/` is what a fit under way goes on from",
     ),
     RunFile(
         "specialists/*/ckpt-*/**", "fit --per-class", "the same",
@@ -68,6 +68,10 @@ RUN_FILES = (
     RunFile(
         "balanced/*/*.png", "generate", "PNG, all of one size",
         "real train images (`real-`) and synthetic ones (`synthetic-`): the folder to train on",
+    ),
+    RunFile(
+        "balanced/README.md", "generate, evaluate", "Markdown, the Hub's front matter",
+        "the dataset card: counts, limits, copies beside their null, the verdict once there is one",
     ),
     RunFile(
         "synthaug_manifest.jsonl", "generate", "JSON lines, one a file",
