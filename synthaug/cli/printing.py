@@ -74,6 +74,11 @@ def print_plan(terminal: Terminal, plan: dict[str, Any]) -> None:
         f"training: {plan['base_steps']} steps for the joint model{specialists}, at "
         f"{plan['train_images_per_second']:.0f} images/s"
     )
+    if plan["micro_batch"] < plan["batch_size"]:
+        terminal.payload(
+            f"memory: {plan['micro_batch']} of the {plan['batch_size']} images of a step at once; "
+            "their gradients are added up"
+        )
     few = len(plan["drawn_with_replacement"])
     if few:
         terminal.payload(

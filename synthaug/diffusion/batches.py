@@ -5,6 +5,7 @@ images may be moved about without the network learning to (augment.py), and targ
 from rare to frequent classes (transfer.py).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ class TrainingOptions:
     """How a denoiser is trained; lengths are in optimiser steps."""
 
     batch_size: int = 64
+    micro_batch: int | None = None
+    """Images of a step that are in memory at once, their gradients added up; None: all of them."""
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     ema_decay: float = 0.999
@@ -67,6 +70,12 @@ class Batch(NamedTuple):
     x_0: Tensor
     eps: Tensor
     other: Tensor | None  # [B]
+
+    def parts(self, size: int) -> Iterator["Batch"]:
+        """The batch in its order, in parts of `size` images; the last may be smaller."""
+        for start in range(0, len(self.x_t), size):
+            part = slice(start, start + size)
+            yield Batch._make(None if values is None else values[part] for values in self)
 
 
 class BatchDraws:

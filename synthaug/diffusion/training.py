@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -124,11 +124,10 @@ def train_denoiser(
     while loop.step < horizon.steps:
         started, step = time.perf_counter(), loop.step
         with _repeatable_dropout(denoiser, seed, step):
-            loss, error = _losses(denoiser, objective, draws.batch(step), options)
+            loop.optimiser.zero_grad(set_to_none=True)
+            loss, error = _gradients(denoiser, objective, draws.batch(step), options)
         learning_rate = learning_rate_at(step, horizon.steps, options) * loop.learning_rate_factor
-        if _is_finite(loss, error) and _descend(
-            network, loss, loop.optimiser, learning_rate, options
-        ):
+        if _is_finite(loss, error) and _descend(network, loop.optimiser, learning_rate, options):
             loop.bad_in_a_row = 0
             ema.step(network.parameters())
         else:
@@ -151,14 +150,11 @@ def _is_finite(*values: Tensor) -> bool:
 
 def _descend(
     network: torch.nn.Module,
-    loss: Tensor,
     optimiser: torch.optim.Optimizer,
     learning_rate: float,
     options: TrainingOptions,
 ) -> bool:
-    """One optimiser step down the gradient of `loss`, unless that is not finite: whether it was."""
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    """One optimiser step down the gradient, unless that is not finite: whether it was."""
     norm = torch.nn.utils.clip_grad_norm_(network.parameters(), options.grad_clip)
     if not _is_finite(norm):
         return False
@@ -166,6 +162,39 @@ def _descend(
         group["lr"] = learning_rate
     optimiser.step()
     return True
+
+
+def _gradients(
+    denoiser: Denoiser, objective: Objective, batch: Batch, options: TrainingOptions
+) -> tuple[Tensor, Tensor]:
+    """Add the gradient of a batch to the network's, a micro-batch at a time.
+
+    Returns (what the step makes small, the plain squared error), both means over the batch. Up to
+    rounding, and to the masks of dropout, the parts come to what the whole would.
+    """
+    n = len(batch.x_t)
+    size = options.micro_batch or n
+    loss = error = torch.zeros((), device=denoiser.device)
+    for part in batch.parts(size):
+        share = len(part.x_t) / n
+        own_loss, own_error = _losses(denoiser, objective, part, options)
+        (own_loss * share).backward()
+        loss, error = loss + own_loss.detach() * share, error + own_error * share
+    return loss, error
+
+
+def probe_gradients(
+    denoiser: Denoiser, images: np.ndarray, labels: np.ndarray, options: TrainingOptions, n: int
+) -> None:
+    """The gradient of `n` images as a training step takes it, to see what it costs; no step."""
+    options = replace(options, batch_size=n, micro_batch=None)
+    objective = Objective(
+        denoiser.prediction, options.loss, denoiser.variance, options.min_snr_gamma
+    )
+    denoiser.network.train()
+    batch = BatchDraws(denoiser, images, labels, options, seed=0).batch(0)
+    with _repeatable_dropout(denoiser, 0, 0):
+        _gradients(denoiser, objective, batch, options)
 
 
 def _losses(

@@ -48,6 +48,9 @@ class DiffusionSection(Section):
     time_limit: str | None = Field("10m", description="training time, such as 90s, 10m, 1.5h")
     steps: int | None = Field(None, ge=1, description="optimiser steps; overrides the time limit")
     batch_size: int = Field(64, ge=1, description="images of an optimiser step")
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="images of a step in memory at once; auto: as many as fit"
+    )
     learning_rate: float = Field(1e-3, gt=0, description="the highest; falls as half a cosine")
     warmup_steps: int = Field(100, ge=0, description="of rising rate; at most a tenth of all")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="warms up as (1 + step)/(10 + step)")

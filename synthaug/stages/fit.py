@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from synthaug.errors import ResourceError, UsageError
+from synthaug.errors import ResourceError, UsageError, is_out_of_memory
 from synthaug.recipe import Recipe
 from synthaug.stages.dataset import read_dataset, save_dataset
 from synthaug.stages.device import check_recipe_device, resolve_device
@@ -167,7 +165,9 @@ def _train(session: Session) -> dict[str, Any]:
     """Train, and turn a lack of memory into an error that says what to do."""
     try:
         return session.train()
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         size = session.recipe.diffusion.batch_size
         raise ResourceError(
             f"out of memory on {session.device} at batch size {size}; the last checkpoint is "

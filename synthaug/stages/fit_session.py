@@ -157,7 +157,8 @@ class Session:
         watch = self._watch()
         subject = Subject(
             "base", "training the DDPM", "base", denoiser, *self.dataset.part(self.learn),
-            training_options(section), self.recipe.seed, self.plan.base_steps,
+            training_options(section, self.plan.network.micro_batch), self.recipe.seed,
+            self.plan.base_steps,
             seconds=None if section.steps else self.plan.base_seconds,
             watch=watch, usable=True,
             on_checkpoint=lambda denoiser, step: keep_grid(self.run, denoiser, step),
@@ -224,7 +225,7 @@ class Session:
         self, name: str, place: str, base: Denoiser | None, learned: np.ndarray
     ) -> tuple[Denoiser, int]:
         section, seed = self.recipe.diffusion, self.recipe.seed + 1
-        options = training_options(section)
+        options = training_options(section, self.plan.network.micro_batch)
         rank = None
         if base is not None:
             options = replace(options, learning_rate=section.specialist_learning_rate)

@@ -85,6 +85,7 @@ class FitPlan:
             "train_images_per_second": round(self.network.train_rate, 1),
             "sample_images_per_second": round(self.sample_rate, 1),
             "batch_size": self.batch_size,
+            "micro_batch": self.network.micro_batch,
             "drawn_with_replacement": [
                 name
                 for name, count in zip(b.class_names, b.counts, strict=True)

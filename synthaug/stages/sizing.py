@@ -25,6 +25,7 @@ from synthaug.diffusion.unet import (
 from synthaug.errors import UsageError
 from synthaug.recipe import DiffusionSection, Recipe, parse_duration
 from synthaug.stages.dataset import Dataset
+from synthaug.stages.memory import choose_micro_batch
 
 DEFAULT_LIMIT = "10m"
 
@@ -34,6 +35,7 @@ class NetworkPlan:
     """A network's shape and what it costs here: rates are images per second, measured just now.
 
     `sample_rate` counts single network evaluations; `flops_per_image` is of one of them.
+    `micro_batch` is how many images of a training step are in memory at once.
     """
 
     spec: NetworkSpec
@@ -41,6 +43,7 @@ class NetworkPlan:
     flops_per_image: int
     train_rate: float
     sample_rate: float
+    micro_batch: int
 
 
 def plan_network(recipe: Recipe, dataset: Dataset, device: torch.device) -> NetworkPlan:
@@ -89,14 +92,22 @@ def _measured(
 ) -> NetworkPlan:
     denoiser = fresh_denoiser(recipe, spec, dataset, device, seed=0)
     flops = flops_per_image(denoiser)
+    options = training_options(recipe.diffusion)
+    micro_batch = options.micro_batch or choose_micro_batch(denoiser, *dataset.train, options)
+    rates = _measure_denoiser(denoiser, dataset, recipe, micro_batch)
     return NetworkPlan(
-        spec, denoiser.n_parameters, flops, *_measure_denoiser(denoiser, dataset, recipe)
+        spec, denoiser.n_parameters, flops, *rates, min(micro_batch, options.batch_size)
     )
 
 
-def training_options(section: DiffusionSection) -> TrainingOptions:
-    """The part of the recipe that `train_denoiser` reads."""
-    return TrainingOptions(**{f: getattr(section, f) for f in TrainingOptions.__annotations__})
+def training_options(section: DiffusionSection, chosen: int | None = None) -> TrainingOptions:
+    """The part of the recipe that `train_denoiser` reads; where it leaves the micro-batch open, the
+    `chosen` one.
+    """
+    values = {f: getattr(section, f) for f in TrainingOptions.__annotations__}
+    if section.micro_batch == "auto":
+        values["micro_batch"] = chosen
+    return TrainingOptions(**values)
 
 
 def fresh_denoiser(
@@ -123,10 +134,12 @@ def fresh_denoiser(
     )
 
 
-def _measure_denoiser(denoiser: Denoiser, dataset: Dataset, recipe: Recipe) -> tuple[float, float]:
+def _measure_denoiser(
+    denoiser: Denoiser, dataset: Dataset, recipe: Recipe, micro_batch: int
+) -> tuple[float, float]:
     """(training images/s, single-step sampling images/s) of a denoiser that is thrown away."""
     images, labels = dataset.train
-    options = training_options(recipe.diffusion)
+    options = training_options(recipe.diffusion, micro_batch)
     run = train_denoiser(
         denoiser,
         make_ema(denoiser, 0.9),

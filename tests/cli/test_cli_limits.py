@@ -223,3 +223,27 @@ def test_row_93_a_moved_run_goes_on_without_its_dataset(
     assert results["verdict"] == smoke.evaluate.json["verdict"]
     assert tree(moved, "candidates", "predictions") == drawn, "made again though nothing changed"
     assert not first.exists()
+
+
+def test_row_58_a_fit_says_and_takes_the_parts_that_fit(
+    cli, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from synthaug.diffusion.batches import Batch
+    from synthaug.stages import sizing
+
+    asked: list[int] = []
+    parts = Batch.parts
+
+    def counted(batch: Batch, size: int):
+        asked.append(size)
+        return parts(batch, size)
+
+    monkeypatch.setattr(Batch, "parts", counted)
+    monkeypatch.setattr(sizing, "choose_micro_batch", lambda *args: 3)
+    run = tmp_path / "run"
+    told = fit(cli, digits, "--run", run, "--set", "diffusion.steps=2").ok()
+    assert "memory: 3 of the 8 images of a step at once" in told.out
+    assert set(asked) == {3}
+    asked.clear()
+    plan = fit(cli, digits, "--dry-run", "--set", "diffusion.micro_batch=5", "--json").ok().json
+    assert plan["plan"]["micro_batch"] == 5 and set(asked) == {5}, "chosen by hand, not asked"

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from synthaug.diffusion.batches import TrainingOptions, class_weights
+from synthaug.diffusion import training
+from synthaug.diffusion.augment import VECTOR_SIZE
+from synthaug.diffusion.batches import BatchDraws, TrainingOptions, class_weights
 from synthaug.diffusion.denoiser import to_model_range
 from synthaug.diffusion.generation import generate_images
+from synthaug.diffusion.objective import Objective
 from synthaug.diffusion.training import (
     MAX_BAD_STEPS,
     denoising_losses,
@@ -359,3 +362,55 @@ def test_losses_of_a_network_that_says_nothing(tiny, dark_and_bright, prediction
         "v": alpha_bar + (1 - alpha_bar) * squares,
     }[prediction]
     np.testing.assert_allclose(losses, expected, rtol=1e-5 if prediction == "x0" else 0.055)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"transfer": "cbdm", "loss": "min_snr"},
+        {"transfer": "t2h"},
+        {"augment": ("shift", "flip")},
+    ],
+    ids=["plain", "cbdm", "t2h", "augment"],
+)
+def test_row_58_parts_of_a_batch_teach_what_the_whole_does(tiny, changes: dict):
+    """Gradients add up: the same losses and weights, whatever is in memory at once."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
+    labels = np.repeat([0, 1], [9, 3])
+
+    def trained(micro_batch: int | None) -> tuple[list[float], list[torch.Tensor]]:
+        denoiser = tiny(vector_size=VECTOR_SIZE if "augment" in changes else 0)
+        options = TrainingOptions(batch_size=12, micro_batch=micro_batch, **changes)
+        run = train_denoiser(
+            denoiser, make_ema(denoiser, 0.9), images, labels, steps=3, seed=1, options=options
+        )
+        losses = [stats.loss for stats in run]
+        return losses, [p.detach().clone() for p in denoiser.network.parameters()]
+
+    losses, weights = trained(None)
+    for micro_batch in (1, 5, 12, 100):
+        other_losses, other_weights = trained(micro_batch)
+        assert other_losses == pytest.approx(losses, rel=1e-5)
+        for other, weight in zip(other_weights, weights, strict=True):
+            # Adam's first steps have the sign of the gradient alone: rounding shows most there.
+            torch.testing.assert_close(other, weight, rtol=1e-3, atol=2e-4)
+    assert trained(12)[0] == losses and trained(None)[0] == losses
+
+
+def test_row_58_the_gradient_itself_is_that_of_the_whole_batch(tiny):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
+    labels = np.repeat([0, 1], [9, 3])
+    gradients = []
+    for micro_batch in (None, 5):
+        denoiser = tiny()
+        options = TrainingOptions(batch_size=12, micro_batch=micro_batch)
+        batch = BatchDraws(denoiser, images, labels, options, seed=0).batch(0)
+        objective = Objective(denoiser.prediction)
+        denoiser.network.train()
+        training._gradients(denoiser, objective, batch, options)
+        gradients.append([p.grad.clone() for p in denoiser.network.parameters()])
+    for whole, parts in zip(*gradients, strict=True):
+        torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
