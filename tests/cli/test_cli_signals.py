@@ -14,6 +14,7 @@ from synthaug.cli.terminal import Terminal
 from synthaug.diffusion.checkpoint import load_checkpoint, newest_checkpoint
 from synthaug.stages import candidates, learner, signals
 from synthaug.stages import evaluate as evaluate_stage
+from synthaug.stages.bench import Bench
 from synthaug.stages.device import resolve_device
 
 
@@ -272,6 +273,36 @@ def test_row_74_a_stop_while_the_workers_start_ends_an_evaluate(
     code, err = process.told(signum, within=30)
     assert code == expected, err
     assert "lack of memory" not in err
+
+
+class Died(BaseException):
+    """In the place of SIGKILL: nothing gets a chance to save."""
+
+
+def test_a_killed_evaluate_trains_nothing_twice(cli, copied_run: Path, serial: None, monkeypatch):
+    """Arms, seeds and the classifier for features alike; what was written before is whole."""
+    for name in ("predictions", "fidelity"):
+        shutil.rmtree(copied_run / name)
+    trained, die_at = [], [2]
+    train = Bench.train
+
+    def counted(bench: Bench, arm, seed: int, stop=None):
+        if len(trained) == die_at[0]:
+            raise Died
+        trained.append((arm, seed, bench.described is not None))
+        return train(bench, arm, seed, stop)
+
+    monkeypatch.setattr(Bench, "train", counted)
+    evaluate = ("evaluate", "--run", copied_run, "--arms", "real,synthaug", "--seeds", "1")
+    with pytest.raises(Died):
+        cli(*evaluate)
+    assert [p.name for p in (copied_run / "predictions").rglob("*.*")] == ["seed-0.npz"] * 2
+    die_at[0] = 10_000
+    cli(*evaluate).ok()
+    n = len(trained)
+    assert n == len(set(trained)) == 5
+    cli(*evaluate).ok()
+    assert len(trained) == n
 
 
 @pytest.mark.slow

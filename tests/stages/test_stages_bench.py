@@ -1,15 +1,17 @@
 """What training one classifier of an evaluation leaves behind."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from synthaug.errors import UsageError
+from synthaug.errors import ResourceError, UsageError
 from synthaug.evaluation.arms import Arm, Material
 from synthaug.evaluation.training import ClassifierOptions
-from synthaug.stages.bench import Bench, sample_of_each_class
+from synthaug.stages.bench import Bench, sample_of_each_class, train_all
+from synthaug.stages.signals import StopFlag, stop_flag
 
 NETS = """
 from torch import nn
@@ -100,3 +102,18 @@ def test_features_are_kept_of_some_of_each_class(counts, kept):
     assert np.bincount(labels[chosen]).tolist() == kept
     assert (np.diff(chosen) > 0).all()
     np.testing.assert_array_equal(chosen, sample_of_each_class(labels))
+
+
+class Dying:
+    """A trainer whose process is killed, as the kernel does for lack of memory."""
+
+    device = "cpu"
+
+    def train(self, what: Arm, seed: int, stop: StopFlag | None = None) -> dict[str, np.ndarray]:
+        os._exit(9)
+
+
+def test_row_65_a_worker_that_dies_is_told_and_nothing_hangs():
+    with stop_flag("the rest is kept") as stop, pytest.raises(ResourceError) as caught:
+        list(train_all(Dying(), [(Arm("real", "ce"), 0)], stop))
+    assert "was killed, most likely for lack of memory; the rest is kept" in str(caught.value)
