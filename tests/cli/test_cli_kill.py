@@ -18,7 +18,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-RECIPE = ("--recipe", "smoke", "--set", "diffusion.checkpoint_every=2")
+RECIPE = (
+    "--recipe", "smoke",
+    "--set", "diffusion.checkpoint_every=3", "--set", "sampling.batch_size=16",
+)  # fmt: skip
 EVALUATE = ("evaluate", "--arms", "real,synthaug", "--seeds", "1")
 KILLED = -signal.SIGKILL
 
