@@ -9,20 +9,25 @@ from synthaug.cli.command import (
     DebugOption,
     DeviceOption,
     JsonOption,
-    RecipeOption,
     SetOption,
     command,
 )
 
 
 def ablate(
-    recipe: RecipeOption = "beta-ablation",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="A shipped recipe's name, or a YAML file; default: beta-ablation."),
+    ] = None,
     dataset: Annotated[
         Path | None, typer.Option(help="Folder as for fit; default: balanced 8x8 digits.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="New folder; default: runs/<time>-<recipe>.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the ablation in --out.")
+    ] = False,
     set_: SetOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -35,7 +40,9 @@ def ablate(
         from synthaug.stages.ablate import AblateRequest
         from synthaug.stages.ablate import ablate as run_ablate
 
-        request = AblateRequest(load_recipe(recipe, set_ or []), dataset, out, device)
+        begun = str(out / "ablation.yaml") if resume and out is not None else "beta-ablation"
+        wanted = load_recipe(recipe or begun, set_ or [])
+        request = AblateRequest(wanted, dataset, out, device, resume)
         result = run_ablate(request, terminal)
         print_ablation(terminal, result)
         terminal.json(result)

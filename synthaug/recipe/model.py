@@ -51,5 +51,8 @@ class Recipe(Section):
             keys = ("channels", "patch", "attention")
             yield Contradiction(("data.image_size", *(f"diffusion.{key}" for key in keys)), misfit)
 
-    def to_yaml(self) -> str:
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+    def to_yaml(self, *, said_only: bool = False) -> str:
+        """As a YAML file has it; with `said_only`, without the keys that are left to default."""
+        return yaml.safe_dump(
+            self.model_dump(mode="json", exclude_unset=said_only), sort_keys=False
+        )

@@ -6,6 +6,7 @@ classifier trained on synthetic images alone and tested on real ones.
 """
 
 import math
+import shutil
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,15 +22,18 @@ from synthaug.data.longtail import write_digits_long_tail
 from synthaug.data.names import folder_names
 from synthaug.diffusion.checkpoint import load_checkpoint
 from synthaug.diffusion.likelihood import denoiser_bound
+from synthaug.errors import UsageError
 from synthaug.evaluation.arms import Arm, Material
 from synthaug.evaluation.compare import Estimate, estimate, paired_difference
-from synthaug.recipe import Recipe, variant_recipes
+from synthaug.recipe import Recipe, load_recipe, variant_recipes
 from synthaug.report.ablation import ablation_sentence
 from synthaug.report.ablation_figure import write_ablation_figure
 from synthaug.stages.bench import Bench, train_all
 from synthaug.stages.dataset import Dataset, load_dataset
 from synthaug.stages.device import describe_device, resolve_device
 from synthaug.stages.fit import FitRequest, fit
+from synthaug.stages.fit_record import FILE as SESSION
+from synthaug.stages.fit_record import recipe_changes
 from synthaug.stages.generate import GenerateRequest, generate
 from synthaug.stages.likelihood import choose_images
 from synthaug.stages.networks import find_denoiser
@@ -41,6 +45,7 @@ from synthaug.stages.synthetic import read_synthetic
 
 DIGITS_PER_CLASS = 100
 CURVE_POINTS = 101
+MEASURED = "measured.json"
 ALONE = Arm("real", "ce")
 """The images given and nothing else, with cross-entropy."""
 
@@ -53,28 +58,56 @@ class AblateRequest:
     dataset: Path | None = None
     out: Path | None = None
     device: str = "auto"
+    resume: bool = False
+    """Go on in `out`: what is trained and measured there is not trained or measured again."""
 
 
 def ablate(request: AblateRequest, progress: Progress | None = None) -> dict[str, Any]:
     """Train and measure every variant; write ablation.json and ablation.png, return the former.
 
     Raises `UsageError` for a recipe without variants, a variant that is no valid recipe, or a
-    folder that is not empty, before anything is written.
+    folder that is not empty, before anything is written; with `resume`, for one that holds no
+    ablation or another.
     """
     progress = progress or Silent()
     recipes = variant_recipes(request.recipe)
     device = resolve_device(request.device)
     home = RunDir(request.out or RUNS / f"{datetime.now():%Y%m%d-%H%M%S}-{request.recipe.name}")
-    check_new_run(home.path, request.dataset)
+    if request.resume:
+        _check_begun(home, request.recipe)
+    else:
+        check_new_run(home.path, request.dataset)
+        # A default made explicit could contradict what a variant says.
+        home.write_text("ablation.yaml", request.recipe.to_yaml(said_only=True))
     dataset = request.dataset
     if dataset is None:
-        dataset = write_digits_long_tail(
-            home / "digits", n_max=DIGITS_PER_CLASS, imbalance_ratio=1, seed=request.recipe.seed
-        )
-    home.write_text("ablation.yaml", request.recipe.to_yaml())
-    kept = f"finished variants are kept in {home / 'variants'}; an ablation itself begins anew"
+        dataset = home / "digits"
+        if not home.has("variants"):  # or a process was killed while it wrote them
+            shutil.rmtree(dataset, ignore_errors=True)
+            write_digits_long_tail(
+                dataset, n_max=DIGITS_PER_CLASS, imbalance_ratio=1, seed=request.recipe.seed
+            )
+    kept = (
+        f"finished variants are kept in {home / 'variants'}; `synthaug ablate --resume "
+        f"--out {home.path}` goes on"
+    )
     with stop_flag(kept) as stop:
         return _measure_all(request, recipes, home, dataset, device, progress, stop)
+
+
+def _check_begun(home: RunDir, recipe: Recipe) -> None:
+    """Raise `UsageError` unless `home` holds an ablation of this recipe."""
+    if not home.has("ablation.yaml"):
+        raise UsageError(
+            f"nothing to resume in {home.path}: it has no ablation.yaml",
+            remedy="name the folder of an ablation with --out, or leave --resume out",
+        )
+    begun = load_recipe(str(home / "ablation.yaml")).model_dump(mode="json")
+    if changes := recipe_changes(begun, recipe):
+        told = "; ".join(f"{key}: {values}" for key, values in changes.items())
+        raise UsageError(
+            f"the ablation began otherwise: {told}", remedy="undo the change, or use a new --out"
+        )
 
 
 def _measure_all(
@@ -88,7 +121,20 @@ def _measure_all(
         progress.say(f"variant {len(variants) + 1} of {len(recipes)}: {name}")
         run = RunDir(home / "variants" / folder)
         started = time.perf_counter()
-        fit(FitRequest(dataset, recipe, run=run.path, device=request.device), progress)
+        if run.has(MEASURED):
+            told = run.read_json(MEASURED)
+            variants.append(told["variant"])
+            scores[name], n_synthetic = np.array(told["scores"]), told["n_synthetic"]
+            data = load_dataset(run)
+            continue
+        begun = run.has(SESSION)
+        fit(
+            FitRequest(
+                None if begun else dataset, recipe, run=run.path, device=request.device,
+                resume=begun,
+            ),
+            progress,
+        )  # fmt: skip
         images, labels = _samples(run, request.device, progress)
         n_synthetic = len(labels)
         data = load_dataset(run)
@@ -107,6 +153,8 @@ def _measure_all(
                 "seconds": round(time.perf_counter() - started, 1),
             }
         )
+        told = {"variant": variants[-1], "scores": scores[name].tolist()}
+        run.write_json(MEASURED, {**told, "n_synthetic": n_synthetic})
     real = _accuracies(data.train, data, request.recipe, device, progress, stop, "real images")
     _compare(variants, scores)
     result = {

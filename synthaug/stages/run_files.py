@@ -57,6 +57,7 @@ RUN_FILES = (
         "specialists/*/verdict.json", "fit --per-class", "JSON",
         "what became of a specialist; it is not trained again",
     ),
+    RunFile("measured.json", "ablate", "JSON", "what a variant came to; not measured again"),
     RunFile("fit.json", "fit", "JSON", "what was trained, how long, which specialists were kept"),
     RunFile("selector.npz", "generate", "NumPy", "the classifier whose features select"),
     RunFile("candidates/*.npz", "generate", "NumPy", "all images drawn of a class, and seeds"),

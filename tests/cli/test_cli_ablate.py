@@ -66,6 +66,27 @@ def test_the_shipped_ablation_in_small(cli, digits: Path, in_tmp: Path, one_by_o
     assert hash_of(digits) == before
     again = cli("ablate", "--out", "abl", *sets(VARIANTS))
     assert again.code == 2 and "is not empty" in again.fault
+    resumes_to_the_same(cli, result)
+
+
+def resumes_to_the_same(cli, result) -> None:
+    """As if killed while the second variant was measured: the first is left, the second equal."""
+    fits = [Path("abl/variants", name, "fit.json") for name in ("small", "given")]
+    stamps = [path.stat().st_mtime_ns for path in fits]
+    Path("abl/ablation.json").unlink()
+    Path("abl/variants/given/measured.json").unlink()
+    dataset = ("--dataset", result["dataset"])
+    resumed = cli("ablate", "--resume", "--out", "abl", *dataset, "--json").ok().json
+    assert [path.stat().st_mtime_ns for path in fits] == stamps
+    for told in (result, resumed):
+        told["variants"][1].pop("seconds")
+        told.pop("created")
+    assert resumed == result
+    other = ("ablate", "--resume", "--out", "abl", *dataset, "--recipe", "beta-ablation")
+    refused = cli(*other)
+    assert refused.code == 2 and "diffusion.steps: 4 -> " in refused.fault
+    nothing = cli("ablate", "--resume", "--out", "elsewhere", "--recipe", "beta-ablation")
+    assert nothing.code == 2 and "nothing to resume" in nothing.fault
 
 
 def test_balanced_digits_by_default_and_a_table(cli, in_tmp: Path, one_by_one):
