@@ -13,14 +13,24 @@ from typing import TYPE_CHECKING, Any
 from synthaug.errors import SynthaugError
 
 if TYPE_CHECKING:
-    from synthaug.api import EvaluateResult, FitResult, GenerateResult, evaluate, fit, generate
+    from synthaug.api import (
+        EvaluateResult,
+        FitResult,
+        GenerateResult,
+        PushResult,
+        evaluate,
+        fit,
+        generate,
+        push,
+    )
     from synthaug.sampler import SynthAugSampler
 
 __version__ = "0.1.0"
 
 _LAZY = {
     "synthaug.api": (
-        "EvaluateResult", "FitResult", "GenerateResult", "evaluate", "fit", "generate",
+        "EvaluateResult", "FitResult", "GenerateResult", "PushResult",
+        "evaluate", "fit", "generate", "push",
     ),
     "synthaug.sampler": ("SynthAugSampler",),
 }  # fmt: skip
@@ -30,12 +40,14 @@ __all__ = [
     "EvaluateResult",
     "FitResult",
     "GenerateResult",
+    "PushResult",
     "SynthAugSampler",
     "SynthaugError",
     "__version__",
     "evaluate",
     "fit",
     "generate",
+    "push",
 ]
 
 

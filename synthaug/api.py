@@ -20,8 +20,10 @@ from synthaug.recipe.options import checkpoint_override, data_overrides, time_ov
 from synthaug.stages import evaluate as evaluate_stage
 from synthaug.stages import fit as fit_stage
 from synthaug.stages import generate as generate_stage
+from synthaug.stages import push as push_stage
 from synthaug.stages.arrays import arrays_as_dataset
 from synthaug.stages.progress import Event, Told
+from synthaug.stages.push import check_repository
 from synthaug.stages.resume import asked_recipe
 
 __all__ = [
@@ -29,9 +31,11 @@ __all__ = [
     "Event",
     "FitResult",
     "GenerateResult",
+    "PushResult",
     "evaluate",
     "fit",
     "generate",
+    "push",
 ]
 
 AnyPath = str | PathLike[str]
@@ -96,6 +100,16 @@ class EvaluateResult:
     results: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class PushResult:
+    """Where what was pushed is: addresses, None for what was not asked for."""
+
+    run: Path
+    model: str | None
+    data: str | None
+    private: bool
+
+
 def fit(
     dataset: AnyPath | tuple[ArrayLike, ArrayLike] | None = None,
     *,
@@ -116,6 +130,7 @@ def fit(
     checkpoint_every: str | None = None,
     device: str = "auto",
     seed: int | None = None,
+    push_to_hub: str | None = None,
     dry_run: bool = False,
     progress: Tell | None = None,
 ) -> FitResult:
@@ -143,6 +158,7 @@ def fit(
         checkpoint_every: time such as "90s" or "5m", or a number of steps, between checkpoints.
         device: "auto", "cpu", "cuda:0" or "mps".
         seed: of the run.
+        push_to_hub: "OWNER/NAME": when done, push the model to the Hugging Face Hub, privately.
         dry_run: plan only.
         progress: called with every `Event`.
 
@@ -150,6 +166,7 @@ def fit(
         SynthaugError: `UsageError` for options, `DataError` for images, `ResourceError` for memory
             or disk, `DivergedError`, `RunInUseError`, or `InterruptedRun` after Ctrl-C.
     """
+    check_repository(push_to_hub)
     values = {
         **(set or {}),
         **data_overrides(
@@ -176,6 +193,8 @@ def fit(
         )
         told = fit_stage.fit(request, _listener(progress), planned.update)
     made = None if dry_run else Path(told["run"])
+    if made is not None and push_to_hub is not None:
+        push(made, model=push_to_hub, progress=progress)
     return FitResult(
         run=made,
         model=None if made is None else newest_checkpoint(made / "base"),
@@ -196,6 +215,7 @@ def generate(
     cfg_scale: float | None = None,
     mode: Modes | None = None,
     strength: float | None = None,
+    push_to_hub: str | None = None,
     device: str = "auto",
     progress: Tell | None = None,
 ) -> GenerateResult:
@@ -212,12 +232,14 @@ def generate(
         cfg_scale: guidance, 1 is off.
         mode: "sample", "variation" or "interpolate", or {class: mode}; default: the plan.
         strength: noise put on real images to vary or mix them, above 0; 1 is all.
+        push_to_hub: "OWNER/NAME": when done, push the synthetic images, privately.
         device: "auto", "cpu", "cuda:0" or "mps".
         progress: called with every `Event`.
 
     Raises:
         SynthaugError: as `fit` does; `UsageError` before `fit`.
     """
+    check_repository(push_to_hub)
     request = generate_stage.GenerateRequest(
         run=_path(run),
         balance=balance,
@@ -230,6 +252,8 @@ def generate(
         device=device,
     )
     told = generate_stage.generate(request, _listener(progress))
+    if push_to_hub is not None:
+        push(told["run"], data=push_to_hub, progress=progress)
     paths = {name: Path(told[name]) for name in ("run", "balanced", "synthetic", "manifest")}
     return GenerateResult(**paths, counts=dict(told["counts"]), results=told)
 
@@ -279,6 +303,37 @@ def evaluate(
         class_verdicts={c["class_name"]: c["advice"] for c in verdict.get("per_class", ())},
         results=told,
     )
+
+
+def push(
+    run: AnyPath | None = None,
+    *,
+    model: str | None = None,
+    data: str | None = None,
+    public: bool = False,
+    include_real: bool = False,
+    progress: Tell | None = None,
+) -> PushResult:
+    """Put models and synthetic images on the Hugging Face Hub, with the login of `hf auth`.
+
+    Args:
+        run: the run folder; default: the newest under runs/.
+        model: "OWNER/NAME" of the repository for the models.
+        data: "OWNER/NAME" of the dataset for the synthetic images.
+        public: for everybody to see; private otherwise.
+        include_real: push the balanced folder, real train images and their file names with it.
+        progress: called with every `Event`.
+
+    Raises:
+        SynthaugError: `UsageError` for what there is not to be pushed, or a repository that is
+            public already; `ResourceError` where the Hub cannot be reached or refuses. The run
+            stays as it is.
+    """
+    request = push_stage.PushRequest(
+        _path(run), model, data, public=public, include_real=include_real
+    )
+    told = push_stage.push(request, _listener(progress))
+    return PushResult(Path(told["run"]), told["model"], told["data"], told["private"])
 
 
 @contextmanager

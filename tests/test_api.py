@@ -17,6 +17,7 @@ from synthaug.api import Event
 from synthaug.cli import evaluate as evaluate_command
 from synthaug.cli import fit as fit_command
 from synthaug.cli import generate as generate_command
+from synthaug.cli import push as push_command
 from synthaug.errors import DataError, SynthaugError, UsageError
 
 COUNTS = {"0": 24, "1": 12, "2": 6}
@@ -169,6 +170,7 @@ def test_faults_are_synthaug_errors_in_one_line(made: Made, wrong: Callable[[Pat
         (synthaug.fit, fit_command.fit),
         (synthaug.generate, generate_command.generate),
         (synthaug.evaluate, evaluate_command.evaluate),
+        (synthaug.push, push_command.push),
     ],
 )
 def test_the_options_are_those_of_the_command_line(verb: Any, command: Any):

@@ -20,7 +20,12 @@ def run(*command: object) -> str:
 
 def test_every_example_is_run_here():
     names = {path.name for path in (ROOT / "examples").rglob("*.py")}
-    assert names == {"train_on_balanced.py", "draw_with_diffusers.py"}
+    assert names == {
+        "draw_with_diffusers.py",
+        "pipeline_on_balanced.py",
+        "sampler_in_a_pipeline.py",
+        "train_on_balanced.py",
+    }
 
 
 def test_train_on_balanced(smoke, tmp_path, monkeypatch):
@@ -32,6 +37,18 @@ def test_train_on_balanced(smoke, tmp_path, monkeypatch):
     made = smoke.read("generate.json")["counts"]
     assert {m[1]: int(m[3]) for m in counts if m} == made
     assert {int(m[2]) for m in counts if m} == {40}  # balanced
+
+
+def test_pipeline_on_balanced(smoke):
+    printed = run(ROOT / "examples/pipeline_on_balanced.py", smoke.path)
+    assert re.fullmatch(r"best C (0\.1|1\.0), balanced accuracy [01]\.\d{3}\n", printed)
+
+
+def test_sampler_in_a_pipeline():
+    printed = run(ROOT / "examples/sampler_in_a_pipeline.py", "smoke", 2)
+    assert re.findall(r"^(.+): balanced accuracy [01]\.\d{3}$", printed, re.MULTILINE) == [
+        "as they are", "with SynthAugSampler",
+    ]  # fmt: skip
 
 
 def test_draw_with_diffusers(smoke, tmp_path):

@@ -22,6 +22,7 @@ from synthaug.cli.data_options import (
     ValueRangeOption,
 )
 from synthaug.cli.following import same_data, same_run, typed
+from synthaug.cli.push import PushToHubOption
 
 
 def fit(
@@ -61,18 +62,22 @@ def fit(
     ] = None,
     device: DeviceOption = "auto",
     seed: SeedOption = None,
+    push_to_hub: PushToHubOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Train a class-conditional DDPM on a folder of images."""
     with command(as_json, debug) as terminal:
-        from synthaug.cli.printing import print_fit, print_plan
+        from synthaug.cli.printing import print_fit, print_plan, print_push
         from synthaug.recipe.options import checkpoint_override, data_overrides, time_override
         from synthaug.stages.fit import FitRequest
         from synthaug.stages.fit import fit as run_fit
+        from synthaug.stages.push import PushRequest, check_repository
+        from synthaug.stages.push import push as run_push
         from synthaug.stages.resume import asked_recipe
 
+        check_repository(push_to_hub)
         values = data_overrides(
             image_size=image_size,
             groups=groups,
@@ -104,4 +109,8 @@ def fit(
             terminal.next(typed("fit", same))
         else:
             print_fit(terminal, result, same_run(run, device))
+            if push_to_hub is not None:
+                wish = PushRequest(Path(result["run"]), model=push_to_hub)
+                result["pushed"] = run_push(wish, terminal)
+                print_push(terminal, result["pushed"])
         terminal.json(result)

@@ -1,11 +1,13 @@
 """`synthaug generate`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from synthaug.cli.command import DebugOption, DeviceOption, JsonOption, RunOption, command
 from synthaug.cli.following import same_run
+from synthaug.cli.push import PushToHubOption
 
 
 def generate(
@@ -38,6 +40,7 @@ def generate(
         float | None,
         typer.Option(help="Noise put on real images to vary or mix them, above 0; 1 is all."),
     ] = None,
+    push_to_hub: PushToHubOption = None,
     run: RunOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -45,10 +48,13 @@ def generate(
 ) -> None:
     """Draw the images that the rare classes lack and write the balanced folder."""
     with command(as_json, debug) as terminal:
-        from synthaug.cli.printing import print_generate
+        from synthaug.cli.printing import print_generate, print_push
         from synthaug.stages.generate import GenerateRequest
         from synthaug.stages.generate import generate as run_generate
+        from synthaug.stages.push import PushRequest, check_repository
+        from synthaug.stages.push import push as run_push
 
+        check_repository(push_to_hub)
         request = GenerateRequest(
             run=run,
             balance=balance or None,
@@ -62,4 +68,8 @@ def generate(
         )
         result = run_generate(request, terminal)
         print_generate(terminal, result, same_run(run, device))
+        if push_to_hub is not None:
+            wish = PushRequest(Path(result["run"]), data=push_to_hub)
+            result["pushed"] = run_push(wish, terminal)
+            print_push(terminal, result["pushed"])
         terminal.json(result)

@@ -14,6 +14,7 @@ from synthaug.cli.evaluate import evaluate
 from synthaug.cli.fit import fit
 from synthaug.cli.generate import generate
 from synthaug.cli.inspect import inspect
+from synthaug.cli.push import push
 from synthaug.cli.recipes import app as recipes_app
 from synthaug.cli.show import show
 from synthaug.cli.terminal import Terminal, discard
@@ -59,6 +60,7 @@ VERBS: dict[Callable[..., None], str] = {
     show: "synthaug show progressive --class owl --n 4",
     demo: "synthaug demo --out runs/demo",
     ablate: "synthaug ablate --recipe beta-ablation",
+    push: "synthaug push --model OWNER/NAME --data OWNER/OTHER",
 }
 for verb, example in VERBS.items():
     app.command(epilog=f"Example: {example}")(verb)

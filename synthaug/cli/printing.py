@@ -197,6 +197,14 @@ def print_recipes(terminal: Terminal, recipes: list[dict[str, Any]]) -> None:
     terminal.next("synthaug recipes show NAME, or synthaug recipes copy NAME mine.yaml")
 
 
+def print_push(terminal: Terminal, result: dict[str, Any]) -> None:
+    """Where what was pushed is."""
+    seen = "private" if result["private"] else "public"
+    for what in ("model", "data"):
+        if result[what]:
+            terminal.payload(f"{what}: {result[what]} ({seen})")
+
+
 def print_picture(terminal: Terminal, result: dict[str, Any]) -> None:
     """Where the picture of `show` is and how to read it."""
     terminal.payload(f"picture: {result['path']}")

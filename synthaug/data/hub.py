@@ -76,7 +76,7 @@ def _load(dataset: str, name: str, configuration: str | None) -> dict[str, Any]:
     import datasets
 
     try:
-        with _silence():
+        with quietly():
             return dict(datasets.load_dataset(name, configuration))
     except Exception as exc:  # whatever the library, the network and the cache lead to
         raise _hub_fault(dataset, name, exc) from exc
@@ -157,7 +157,7 @@ def _caches() -> list[str]:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """No progress bars, warnings and log lines of the libraries, whose faults are told in one line.
 
     What the user had set is put back.

@@ -82,6 +82,16 @@ def card_facts(run: RunDir, dataset: Dataset, results: dict[str, Any] | None) ->
     )
 
 
+def current_results(run: RunDir) -> dict[str, Any] | None:
+    """results.json if it is about the images that are there now, else None."""
+    if not (run.has("results.json") and run.has("generate.json")):
+        return None
+    results: dict[str, Any] = run.read_json("results.json")
+    # Times of one form, which sort as text.
+    made_before = run.read_json("generate.json")["created"] <= results["created"]
+    return results if made_before else None
+
+
 def _verdict(results: dict[str, Any] | None) -> CardVerdict | None:
     if results is None:
         return None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-VERBS = ("inspect", "fit", "generate", "evaluate", "show", "demo", "ablate")
+VERBS = ("inspect", "fit", "generate", "evaluate", "show", "demo", "ablate", "push")
 
 
 @pytest.fixture
