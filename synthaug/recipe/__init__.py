@@ -17,6 +17,7 @@ from synthaug.recipe.sampling import SamplingSection
 from synthaug.recipe.section import Section
 from synthaug.recipe.selection import SelectionSection
 from synthaug.recipe.shipped import copy_recipe, recipe_file, recipe_folder, shipped_recipes
+from synthaug.recipe.tracking import TrackingSection
 
 __all__ = [
     "AblationSection",
@@ -29,6 +30,7 @@ __all__ = [
     "SamplingSection",
     "Section",
     "SelectionSection",
+    "TrackingSection",
     "build_recipe",
     "check_recipe",
     "copy_recipe",

@@ -14,6 +14,7 @@ from synthaug.recipe.evaluation import EvaluationSection
 from synthaug.recipe.sampling import SamplingSection
 from synthaug.recipe.section import Contradiction, Section
 from synthaug.recipe.selection import SelectionSection
+from synthaug.recipe.tracking import TrackingSection
 
 
 class Recipe(Section):
@@ -30,6 +31,7 @@ class Recipe(Section):
     selection: SelectionSection = SelectionSection()
     evaluation: EvaluationSection = EvaluationSection()
     ablation: AblationSection = AblationSection()
+    tracking: TrackingSection = TrackingSection()
 
     @model_validator(mode="before")
     @classmethod

@@ -32,6 +32,7 @@ from synthaug.stages.resume import (
 )
 from synthaug.stages.run_dir import free_run, new_run
 from synthaug.stages.signals import NOTHING_WRITTEN, stop_flag
+from synthaug.stages.tracking import check_trackers, tracked
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def fit(
     with `resume` goes on as if nothing had been.
     """
     progress = progress or Silent()
+    check_trackers(request.recipe.tracking.log_with)
     if not request.resume:
         check_recipe_device(request.recipe, resolve_device(request.device))
     if is_folded(request.recipe):
@@ -164,7 +166,8 @@ def _resume(
 def _train(session: Session) -> dict[str, Any]:
     """Train, and turn a lack of memory into an error that says what to do."""
     try:
-        return session.train()
+        with tracked(session.run, session.recipe.tracking.log_with, session.progress):
+            return session.train()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

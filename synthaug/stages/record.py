@@ -72,6 +72,8 @@ def incidents(run: RunDir) -> dict[str, Any]:
 def _append(run: RunDir, line: dict[str, Any]) -> None:
     with (run / METRICS).open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+    for hear in run.listeners:
+        hear(line)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,10 @@ RUN_FILES = (
         "images to make of each class and how; `target`, `cap` and `mode` may be edited",
     ),
     RunFile("metrics.jsonl", "fit", "JSON lines", "losses: phase, step, images seen, rate"),
+    RunFile(
+        "trackers/**", "fit", "the tracker's own",
+        "metrics.jsonl for whom `tracking.log_with` names, as in `tensorboard --logdir`",
+    ),
     RunFile("grids/step-*.png", "fit", "PNG", "images of every class while training, same seeds"),
     RunFile(
         "base/ckpt-*/**", "fit", "diffusers folder, safetensors and JSON",

@@ -95,7 +95,7 @@ def test_what_every_run_has_is_there(smoke):
     """The other way about: a pattern that fits nothing would never be missed."""
     rare = {"specialists/*/ckpt-*/**", "specialists/*/unfinished/ckpt-*/**",
             "specialists/*/verdict.json", "measured.json", "tuning/**", "likelihood/*.npz",
-            "pictures/*.png", "folds/*/**", "fidelity/features.npz"}  # fmt: skip
+            "pictures/*.png", "trackers/**", "folds/*/**", "fidelity/features.npz"}  # fmt: skip
     files = files_of(smoke.path)
     for entry in RUN_FILES:
         if entry.pattern not in rare:
