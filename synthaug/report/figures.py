@@ -45,7 +45,7 @@ def dot_plot(results: Results, metric: str, *, narrow: bool = False) -> str:
     low, high = axes.get_xlim()
     margin = 0.02 * (min(high, 1) - max(low, 0))
     axes.set_xlim(max(low, -margin), min(high, 1 + margin))
-    axes.xaxis.set_major_locator(MaxNLocator(4 if narrow else 8))
+    axes.xaxis.set_major_locator(MaxNLocator(4 if narrow else 8, steps=[1, 2, 5, 10]))
     axes.grid(axis="y", color=HAIRLINE, linewidth=1)
     axes.set_xlabel(describe_metric(metric, results), parse_math=False)
     means = [(name, metric_of(arm, metric)) for name, arm in zip(names, arms, strict=True)]
@@ -127,7 +127,7 @@ def loss_curve(
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_major_locator(MaxNLocator(4 if narrow else 8))
+    axes.xaxis.set_major_locator(MaxNLocator(4 if narrow else 8, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(axis="y", color=HAIRLINE, linewidth=1)
     axes.set_xlabel("images seen", parse_math=False)

@@ -42,6 +42,12 @@ addEventListener("load", () => {
     requests: performance.getEntriesByType("resource").map((r) => r.name)
       .filter((name) => !name.startsWith("data:")),
     letters: Math.min(...letters),
+    askew: [...document.querySelectorAll("tbody tr")].filter((row) => {
+      const head = row.closest("table").tHead;
+      return head.offsetHeight && [...row.cells].some((cell, i) => Math.abs(
+        cell.getBoundingClientRect().right
+          - head.rows[0].cells[i].getBoundingClientRect().right) > 1);
+    }).length,
   }), "*");
 });
 </script>
@@ -114,6 +120,7 @@ def test_row_106_nothing_is_wider_than_the_screen_or_asked_of_a_network(page, wi
     assert found["wide"] == [] and found["scrollWidth"] <= width
     assert found["requests"] == []
     assert found["broken"] == 0 and found["images"] > 100
+    assert found["askew"] == 0, "cells do not stand below their headings"
     assert found["letters"] >= 10, "letters of a drawing are too small to read"
 
 
