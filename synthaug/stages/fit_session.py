@@ -161,7 +161,7 @@ class Session:
             self.plan.base_steps,
             seconds=None if section.steps else self.plan.base_seconds,
             watch=watch, usable=True,
-            on_checkpoint=lambda denoiser, step: keep_grid(self.run, denoiser, step),
+            on_checkpoint=self._picture,
         )  # fmt: skip
         done = self._learning(subject, must_exist=True).run()
         if watch is not None and watch.losses:
@@ -176,6 +176,15 @@ class Session:
         self.keeper.denoiser("base", denoiser, done, facts=facts)
         self._keep_clock()
         return denoiser, done
+
+    def _picture(self, denoiser: Denoiser, step: int) -> None:
+        """Draw a row for each class while the base is trained; the first time, say where."""
+        first = not (self.run / "grids").exists()
+        path = keep_grid(self.run, denoiser, step)
+        if first:
+            self.progress.say(
+                f"what it makes after {step} steps, a row for each class: {path}; more follow there"
+            )
 
     def _watch(self) -> HeldOutWatch | None:
         """What stops the base early, unless the recipe or a lack of images forbids it."""

@@ -36,6 +36,7 @@ from synthaug.stages.signals import StopFlag
 LOG_EVERY = 10
 LOWER = 0.5
 """What a training that diverged multiplies its learning rate by."""
+FIRST_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Learning:
 
     def _run(self) -> int:
         subject, batch = self.subject, self.subject.options.batch_size
-        saved_at = time.perf_counter()
+        saved, saved_at = False, time.perf_counter()
         total = self.horizon.steps * batch
         with self.progress.task(subject.description, total, "images") as task:
             if self.loop.step:  # those without a line yet are counted with the others of theirs
@@ -154,9 +155,9 @@ class Learning:
                     continue
                 if self.stop.requested:
                     raise self.stop.error(self._stopped(self.save()))
-                if self._due(time.perf_counter() - saved_at):
+                if self._due(time.perf_counter() - saved_at, first=not saved):
                     self.save()
-                    saved_at = time.perf_counter()
+                    saved, saved_at = True, time.perf_counter()
         self._finish()
         return self.loop.step
 
@@ -222,11 +223,12 @@ class Learning:
             task.advance(len(self._pending) * batch, f"loss {loss:.4f}")
             self._pending.clear()
 
-    def _due(self, seconds: float) -> bool:
+    def _due(self, seconds: float, *, first: bool) -> bool:
         every = self.checkpoint_every
         if isinstance(every, int):
             return self.loop.step % every == 0
-        return seconds > parse_duration(every)
+        # The first one soon: its picture shows early whether anything is learned at all.
+        return seconds > min(parse_duration(every), FIRST_SECONDS if first else math.inf)
 
     def _stopped(self, folder: Path) -> str:
         run = self.keeper.run.path

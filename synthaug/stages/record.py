@@ -27,7 +27,9 @@ METRICS = "metrics.jsonl"
 KEEP = 2
 """Checkpoints of a training: where the newest is damaged, the one before it serves."""
 GRID_COLUMNS = 10
-GRID_CLASSES = 12
+GRID_CLASSES = 100
+GRID_IMAGES = 120
+"""Of all classes together, where that leaves each of them two."""
 GRID_STEPS = 20
 
 
@@ -139,18 +141,19 @@ def cut_metrics(run: RunDir, size: int) -> None:
 
 
 def keep_grid(run: RunDir, denoiser: Denoiser, step: int) -> Path:
-    """A picture of some images of every class, the same seeds every time.
+    """A picture with a row of images for each class, up to `GRID_CLASSES`, always the same seeds.
 
     Raises `DivergedError` if any of them is not finite.
     """
     classes = np.arange(min(denoiser.n_classes, GRID_CLASSES))
-    labels = np.repeat(classes, GRID_COLUMNS)
-    seeds = np.concatenate([image_seeds(0, int(k), 0, GRID_COLUMNS) for k in classes])
+    columns = min(GRID_COLUMNS, max(GRID_IMAGES // len(classes), 2))
+    labels = np.repeat(classes, columns)
+    seeds = np.concatenate([image_seeds(0, int(k), 0, columns) for k in classes])
     steps = min(GRID_STEPS, denoiser.schedule.T)
     batches = list(generate_images(denoiser, labels, seeds, steps=steps))
     if not all(b.finite.all() for b in batches):
         raise DivergedError(f"the network makes images that are not finite at step {step}")
-    picture = tile(np.concatenate([b.images for b in batches]), columns=GRID_COLUMNS)
+    picture = tile(np.concatenate([b.images for b in batches]), columns=columns)
     path = run / "grids" / f"step-{step:08d}.png"
     path.parent.mkdir(exist_ok=True)
     enlarged = (picture.shape[1] * 2, picture.shape[0] * 2)

@@ -83,6 +83,17 @@ def test_no_image_of_the_user_is_touched(smoke, hash_of):
     assert hash_of(smoke.dataset) == smoke.hash_before
 
 
+def test_a_first_picture_comes_early_and_is_told(cli, write_folder, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("synthaug.stages.learner.FIRST_SECONDS", 0.0)
+    run = tmp_path / "run"
+    folder = write_folder({"a": 9, "b": 5})
+    told = cli("fit", "--dataset", folder, "--recipe", "smoke", "--run", run).ok()
+    names = sorted(path.name for path in (run / "grids").iterdir())
+    assert names == ["step-00000001.png", "step-00000006.png"]
+    said = " ".join(told.err.split())
+    assert said.count("what it makes after 1 steps, a row for each class") == 1
+
+
 def test_a_fit_without_json_prints_rate_and_next_step(cli, digits: Path, in_tmp: Path):
     told = cli("fit", "--dataset", digits, "--recipe", "smoke", "--seed", "3", "--image-size", "16",
                "--set", "sampling.steps=2").ok()  # fmt: skip

@@ -99,6 +99,15 @@ def test_a_diverged_network_never_replaces_a_good_one(run: RunDir, denoiser: Den
     assert not run.has("grids")
 
 
+def test_a_grid_has_a_row_for_each_of_many_classes(run: RunDir):
+    many = build_denoiser(
+        NetworkSpec((16,), 1, 1, (False,)), image_size=8, channels=1, n_classes=40, seed=0,
+        schedule=make_schedule("cosine", 10), prediction="v", device=CPU,
+    )  # fmt: skip
+    with Image.open(keep_grid(run, many, 1)) as image:
+        assert image.height >= 40 * 8 * 2 and image.width < 5 * 9 * 2
+
+
 def test_a_grid_is_a_picture_of_every_class(run: RunDir, denoiser: Denoiser):
     path = keep_grid(run, denoiser, 6)
     with Image.open(path) as image:
