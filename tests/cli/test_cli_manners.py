@@ -91,6 +91,7 @@ def test_row_108_a_fault_is_json_too(verb: str, cli, in_tmp: Path, digits: Path)
         "show": (["sunsets"], 2),
         "demo": (["--out", "full"], 2),
         "ablate": (["--recipe", "smoke"], 2),
+        "push": ([], 2),
     }[verb]
     refused = cli(verb, *asked, "--json")
     assert refused.code == code
