@@ -48,9 +48,12 @@ def check_fragment(words: Sequence[str]) -> None:
 def _check_values(given: dict[str, Any]) -> None:
     """What click takes for text and the stages would refuse."""
     if "recipe" in given:
-        shipped = given["recipe"] in shipped_recipes()
-        assert shipped or given["recipe"].endswith((".yaml", ".yml")), given["recipe"]
-        load_recipe(given["recipe"] if shipped else "default", given.get("set_") or [])
+        name = given["recipe"] or "default"
+        shipped = name in shipped_recipes()
+        assert shipped or name.endswith((".yaml", ".yml")), name
+        load_recipe(name if shipped else "default", given.get("set_") or [])
+    if "resume" in given:
+        assert given["dataset"] or given["resume"], "fit needs --dataset"
     if given.get("time_limit"):
         parse_duration(given["time_limit"])
     if given.get("arms"):

@@ -1,6 +1,6 @@
 """The project's Markdown as a reader uses it: its blocks, headings and links.
 
-A comment right above a block says what it needs or is: `<!-- needs: gpu -->` is checked and not
+Comments right above a block say what it needs or is: `<!-- needs: gpu -->` is checked and not
 run, `<!-- file: nets.py -->` is a file that later blocks of the page use.
 """
 
@@ -58,18 +58,19 @@ def read(path: Path) -> Document:
     document = Document(path)
     tokens = MarkdownIt("commonmark").enable("table").parse(path.read_text(encoding="utf-8"))
     before: Token | None = None
+    comments = ""
     for token in tokens:
         if token.type == "fence":
-            document.blocks.append(_block(document.name, token, before))
+            document.blocks.append(_block(document.name, token, comments))
         elif token.type == "inline":
             _read_text(document, token, heading=before is not None and before.tag[:1] == "h")
+        comments = comments + token.content if token.type == "html_block" else ""
         before = token
     return document
 
 
-def _block(page: str, token: Token, before: Token | None) -> Block:
-    comment = before.content if before is not None and before.type == "html_block" else ""
-    marks = dict(MARK.findall(comment))
+def _block(page: str, token: Token, comments: str) -> Block:
+    marks = dict(MARK.findall(comments))
     assert token.map is not None
     return Block(
         page, token.map[0] + 1, token.info.strip(), token.content,
