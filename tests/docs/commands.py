@@ -52,7 +52,7 @@ def _check_values(given: dict[str, Any]) -> None:
         shipped = name in shipped_recipes()
         assert shipped or name.endswith((".yaml", ".yml")), name
         load_recipe(name if shipped else "default", given.get("set_") or [])
-    if "resume" in given:
+    if "per_class" in given:
         assert given["dataset"] or given["resume"], "fit needs --dataset"
     if given.get("time_limit"):
         parse_duration(given["time_limit"])
