@@ -1,8 +1,8 @@
 """Run the tutorial and put what its commands print into it: `python docs/tutorial_outputs.py`.
 
 Every `python` and `bash` block is done in order in an empty folder, with the network, the steps and
-the times that the page says; the `text` block after a `bash` block gets what was printed. It takes
-some minutes. The tests follow the page as well, but with a tiny network.
+the times that the page says; what was printed stands in a `text` block after it. It takes about ten
+minutes on a free machine. The tests follow the page as well, but with a tiny network.
 """
 
 import os
@@ -15,25 +15,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("tutorial.md")
-BLOCKS = re.compile(r"```(python|bash|text)\n(.*?)```", re.DOTALL)
+BLOCKS = re.compile(r"```(python|bash)\n(.*?)```(?:\n\n```text\n.*?```)?", re.DOTALL)
 COLUMNS = "100"
 
 
 def main() -> None:
     """Raises `CalledProcessError` at the first block that fails; the page is then left alone."""
     page = PAGE.read_text(encoding="utf-8")
-    printed = ""
     with tempfile.TemporaryDirectory() as folder:
 
         def done(block: re.Match[str]) -> str:
-            nonlocal printed
             kind, text = block[1], block[2]
-            if kind == "text":
-                return f"```text\n{printed}```"
             command = [sys.executable, "-c", text] if kind == "python" else ["bash", "-ec", text]
             printed = run(command, folder)
             print(f"{text}{printed}", flush=True)
-            return block[0]
+            output = f"\n\n```text\n{printed}```" if printed else ""
+            return f"```{kind}\n{text}```{output}"
 
         page = BLOCKS.sub(done, page)
     page = re.sub(r"(?<=<!-- outputs -->\n).*?(?=\n\n)", machine(), page, flags=re.DOTALL)

@@ -16,6 +16,10 @@ from synthaug.stages.sizing import parse_duration
 PARTIAL = {"fit": ["--dataset", "imgs"], "inspect": ["--dataset", "imgs"]}
 """What a fragment such as `fit --per-class` leaves out."""
 
+VERBS = {
+    "inspect", "fit", "generate", "evaluate", "show", "demo", "ablate", "recipes", "push",
+}  # fmt: skip
+
 
 def find_command(words: Sequence[str]) -> tuple[Any, list[str]]:
     """The click command that the words name, and the words after its name."""
