@@ -89,7 +89,7 @@ class BatchDraws:
         options: TrainingOptions,
         seed: int,
     ) -> None:
-        self._denoiser, self._options, self._seed = denoiser, options, seed
+        self._denoiser, self._options, self.seed = denoiser, options, seed
         self._pixels = torch.from_numpy(np.ascontiguousarray(images))
         self._classes = torch.from_numpy(labels)
         self._weights = class_weights(labels, options.class_power)
@@ -97,7 +97,7 @@ class BatchDraws:
 
     def batch(self, step: int) -> Batch:
         options, schedule, device = self._options, self._denoiser.schedule, self._denoiser.device
-        b, draw = options.batch_size, step_generator(self._seed, step)
+        b, draw = options.batch_size, step_generator(self.seed, step)
         picked = torch.multinomial(self._weights, b, replacement=True, generator=draw)
         x_0, labels = to_model_range(self._pixels[picked]), self._classes[picked]
         if options.flip:

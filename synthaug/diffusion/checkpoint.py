@@ -20,8 +20,9 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
 from synthaug.diffusion.denoiser import Denoiser
+from synthaug.diffusion.description import describe_denoiser, own_betas, rebuild_denoiser
 from synthaug.diffusion.durable import MANIFEST, numbered, verify, write_json, write_whole
-from synthaug.diffusion.schedule import SCHEDULES, NoiseSchedule, linear_schedule, make_schedule
+from synthaug.diffusion.schedule import NoiseSchedule, linear_schedule
 from synthaug.diffusion.training_state import TrainingState, write_training_state
 from synthaug.errors import DivergedError
 
@@ -69,28 +70,12 @@ def save_checkpoint(
             "unet": ["diffusers", "UNet2DModel"],
         }
         write_json(tmp / "model_index.json", index)
-        write_json(tmp / "denoiser.json", _described(denoiser, meta))
+        described = {"format": FORMAT, **describe_denoiser(denoiser), "meta": meta}
+        write_json(tmp / "denoiser.json", described)
         if training is not None:
             write_training_state(tmp, training)
 
     return str(write_whole(folder, fill, config=config)[WEIGHTS]["sha256"])
-
-
-def _described(denoiser: Denoiser, meta: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "prediction": denoiser.prediction,
-        "variance": denoiser.variance,
-        "schedule": denoiser.schedule.name,
-        "T": denoiser.schedule.T,
-        **_betas(denoiser.schedule),
-        "n_classes": denoiser.n_classes,
-        "image_size": denoiser.image_size,
-        "channels": denoiser.channels,
-        "patch": denoiser.patch,
-        "vector_size": denoiser.vector_size,
-        "meta": meta,
-    }
 
 
 def _forget_origin(config: Path) -> None:
@@ -110,17 +95,8 @@ def load_checkpoint(folder: Path, device: torch.device) -> Checkpoint:
     network = UNet2DModel.from_pretrained(
         folder / "unet", use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
     )
-    denoiser = Denoiser(
-        network=network.to(device=device, memory_format=torch.channels_last).eval(),
-        schedule=_schedule(described),
-        prediction=described["prediction"],
-        n_classes=described["n_classes"],
-        image_size=described["image_size"],
-        channels=described["channels"],
-        patch=described["patch"],
-        vector_size=described.get("vector_size", 0),
-        variance=described.get("variance", "beta_tilde"),  # version 0.1.0 had no other
-    )
+    denoiser = rebuild_denoiser(network, described, device)
+    denoiser.network.eval()
     return Checkpoint(denoiser, manifest["files"][WEIGHTS]["sha256"], described["meta"])
 
 
@@ -140,25 +116,10 @@ def scheduler_for(denoiser: Denoiser) -> DDPMScheduler:
     )
 
 
-def _schedule(described: dict[str, Any]) -> NoiseSchedule:
-    if "betas" in described:  # JSON keeps a float64 to its last bit
-        betas = torch.tensor(described["betas"], dtype=torch.float64)
-        return NoiseSchedule(described["schedule"], betas)
-    return make_schedule(described["schedule"], described["T"])
-
-
-def _betas(schedule: NoiseSchedule) -> dict[str, list[float]]:
-    """The betas themselves, unless name and T alone give them."""
-    known = SCHEDULES.get(schedule.name)
-    if known is not None and torch.equal(known(schedule.T).betas, schedule.betas):
-        return {}
-    return {"betas": schedule.betas.tolist()}
-
-
 def _diffusers_betas(schedule: NoiseSchedule) -> dict[str, Any]:
     """What makes diffusers' DDPMScheduler build the same betas, by name where it has one."""
     betas = schedule.betas
-    if schedule.name == "cosine" and not _betas(schedule):
+    if schedule.name == "cosine" and not own_betas(schedule):
         return {"beta_schedule": "squaredcos_cap_v2"}
     start, end = float(betas[0]), float(betas[-1])
     if torch.equal(betas, linear_schedule(schedule.T, start, end).betas):

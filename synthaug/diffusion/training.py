@@ -1,27 +1,26 @@
 """Training a denoiser: Algorithm 1 of Ho et al. (2020) with what few and unequal classes need.
 
-Over the algorithm: batches.py decides what a step sees, objective.py and transfer.py what it makes
-small; weights are averaged, and every draw of a step is a function of (seed, step) so that the same
-call always trains the same network.
+Over the algorithm: batches.py decides what a step sees, gradients.py what it makes small and in
+what parts; weights are averaged, and every draw of a step is a function of (seed, step) so that the
+same call always trains the same network.
 """
 
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 
-from synthaug.diffusion.batches import Batch, BatchDraws, TrainingOptions
+from synthaug.diffusion.batches import BatchDraws, TrainingOptions
 from synthaug.diffusion.denoiser import Denoiser, to_model_range
+from synthaug.diffusion.gradients import objective_of, step_gradients
 from synthaug.diffusion.noise import step_generator
-from synthaug.diffusion.objective import Objective
 from synthaug.diffusion.process import at, q_sample, target
-from synthaug.diffusion.transfer import cbdm_regulariser
+from synthaug.diffusion.team import Team
 from synthaug.errors import DivergedError
 
 MAX_BAD_STEPS = 10
@@ -101,6 +100,7 @@ def train_denoiser(
     seed: int,
     options: TrainingOptions,
     loop: LoopState | None = None,
+    team: Team | None = None,
 ) -> Iterator[StepStats]:
     """Train in place, yielding after every optimiser step; `ema` holds the averaged weights.
 
@@ -112,20 +112,25 @@ def train_denoiser(
     `loop` is where the training stands, at its beginning if it is not given; it is moved on before
     a step is yielded. A step whose loss or gradient is not finite is skipped and changes nothing
     else. Raises `DivergedError` after `MAX_BAD_STEPS` of them in a row.
+
+    With a `team` that this process leads, its followers take their shares of every batch: up to
+    rounding, and to the masks of dropout, the same steps. Raises `MemoryError` if memory gave out
+    in one of them, and `ResourceError` if one is gone.
     """
     network = denoiser.network
     loop = loop or start_loop(denoiser, options)
     draws = BatchDraws(denoiser, images, labels, options, seed)
     horizon = Horizon(steps) if isinstance(steps, int) else steps
-    objective = Objective(
-        denoiser.prediction, options.loss, denoiser.variance, options.min_snr_gamma
-    )
+    objective = objective_of(denoiser, options)
     network.train()
+    if team is not None:
+        team.begin(denoiser, images, labels, options, seed)
     while loop.step < horizon.steps:
         started, step = time.perf_counter(), loop.step
-        with _repeatable_dropout(denoiser, seed, step):
-            loop.optimiser.zero_grad(set_to_none=True)
-            loss, error = _gradients(denoiser, objective, draws.batch(step), options)
+        loop.optimiser.zero_grad(set_to_none=True)
+        if team is not None:
+            team.order_step(step, network)
+        loss, error = step_gradients(denoiser, objective, draws, step, options, team)
         learning_rate = learning_rate_at(step, horizon.steps, options) * loop.learning_rate_factor
         if _is_finite(loss, error) and _descend(network, loop.optimiser, learning_rate, options):
             loop.bad_in_a_row = 0
@@ -140,12 +145,12 @@ def train_denoiser(
                 )
         loop.step += 1
         n_img, seconds = loop.step * options.batch_size, time.perf_counter() - started
-        yield StepStats(step, float(error), learning_rate, n_img, loop.skipped, seconds)
+        yield StepStats(step, error, learning_rate, n_img, loop.skipped, seconds)
     network.eval()
 
 
-def _is_finite(*values: Tensor) -> bool:
-    return all(math.isfinite(float(value.detach())) for value in values)
+def _is_finite(*values: float | Tensor) -> bool:
+    return all(math.isfinite(float(value)) for value in values)
 
 
 def _descend(
@@ -162,74 +167,6 @@ def _descend(
         group["lr"] = learning_rate
     optimiser.step()
     return True
-
-
-def _gradients(
-    denoiser: Denoiser, objective: Objective, batch: Batch, options: TrainingOptions
-) -> tuple[Tensor, Tensor]:
-    """Add the gradient of a batch to the network's, a micro-batch at a time.
-
-    Returns (what the step makes small, the plain squared error), both means over the batch. Up to
-    rounding, and to the masks of dropout, the parts come to what the whole would.
-    """
-    n = len(batch.x_t)
-    size = options.micro_batch or n
-    loss = error = torch.zeros((), device=denoiser.device)
-    for part in batch.parts(size):
-        share = len(part.x_t) / n
-        own_loss, own_error = _losses(denoiser, objective, part, options)
-        (own_loss * share).backward()
-        loss, error = loss + own_loss.detach() * share, error + own_error * share
-    return loss, error
-
-
-def probe_gradients(
-    denoiser: Denoiser, images: np.ndarray, labels: np.ndarray, options: TrainingOptions, n: int
-) -> None:
-    """The gradient of `n` images as a training step takes it, to see what it costs; no step."""
-    options = replace(options, batch_size=n, micro_batch=None)
-    objective = Objective(
-        denoiser.prediction, options.loss, denoiser.variance, options.min_snr_gamma
-    )
-    denoiser.network.train()
-    batch = BatchDraws(denoiser, images, labels, options, seed=0).batch(0)
-    with _repeatable_dropout(denoiser, 0, 0):
-        _gradients(denoiser, objective, batch, options)
-
-
-def _losses(
-    denoiser: Denoiser, objective: Objective, batch: Batch, options: TrainingOptions
-) -> tuple[Tensor, Tensor]:
-    """(what the step makes small, the plain squared error), both means over the batch."""
-    x_t, t, y, vectors, x_0, eps, other = batch
-    schedule = denoiser.schedule
-    alpha_bar = at(schedule.alpha_bars, t, x_0)
-    output, fraction = denoiser.predict_both(x_t, t, y, vectors)
-    loss = objective.losses(output, fraction, x_0, eps, t, schedule).mean()
-    error = loss.detach()
-    if not objective.is_plain:
-        error = objective.squared_errors(output.detach(), x_0, eps, alpha_bar).mean()
-    if other is None:
-        return loss, error
-    term = cbdm_regulariser(
-        output, denoiser.predict(x_t, t, other, vectors), t,
-        T=schedule.T, tau=options.transfer_tau,
-        prediction=denoiser.prediction, alpha_bar=alpha_bar,
-    )  # fmt: skip
-    # An image without a label has no class to compare with another.
-    return loss + torch.where(y == denoiser.null_class, 0.0, term).mean(), error
-
-
-@contextmanager
-def _repeatable_dropout(denoiser: Denoiser, seed: int, step: int) -> Iterator[None]:
-    """Dropout masks come from torch's global generator, which is set for one step and put back."""
-    network, device = denoiser.network, denoiser.device
-    if not any(isinstance(m, torch.nn.Dropout) and m.p > 0 for m in network.modules()):
-        yield
-        return
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(step_generator(seed, step).initial_seed())
-        yield
 
 
 @torch.inference_mode()

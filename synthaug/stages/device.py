@@ -8,23 +8,29 @@ from synthaug.errors import UsageError
 from synthaug.recipe import Recipe
 
 
-def resolve_device(name: str = "auto") -> torch.device:
+def n_processes() -> int:
+    """How many processes a launcher such as torchrun started together; 1 without one."""
+    told = os.environ.get("WORLD_SIZE", "").strip()
+    return max(int(told), 1) if told.isdigit() else 1
+
+
+def resolve_device(name: str = "auto", *, alone: bool = True) -> torch.device:
     """`auto` takes CUDA, then MPS, then the CPU; anything else must exist.
 
-    Raises `UsageError` for a device that this machine or this torch build does not have, and where
-    a launcher such as torchrun started several processes, each of which would do the whole run.
+    Of several processes on one machine each takes a GPU of its own. Raises `UsageError` for a
+    device that this machine or this torch build does not have, and, where the work cannot be
+    shared (`alone`), if a launcher started several processes that would all do the same.
     """
-    n_processes = os.environ.get("WORLD_SIZE", "1")
-    if n_processes.strip() not in ("", "0", "1"):
+    if alone and n_processes() > 1:
         raise UsageError(
-            f"started as one of {n_processes} processes (WORLD_SIZE), which would all do the same "
-            "in one run folder",
-            expected="one process, on one device",
+            f"started as one of {n_processes()} processes (WORLD_SIZE), which would all do the "
+            "same in one run folder",
+            expected="one process: only `fit` shares its work, without --folds",
             remedy="start synthaug itself, without torchrun or accelerate launch",
         )
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda:0")
+            return resolve_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}", alone=alone)
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synthaug.diffusion.team import Team
 from synthaug.errors import ResourceError, UsageError, is_out_of_memory
 from synthaug.recipe import Recipe
 from synthaug.stages.dataset import read_dataset, save_dataset
@@ -32,6 +33,7 @@ from synthaug.stages.resume import (
 )
 from synthaug.stages.run_dir import free_run, new_run
 from synthaug.stages.signals import NOTHING_WRITTEN, stop_flag
+from synthaug.stages.team import started_team
 from synthaug.stages.tracking import check_trackers, tracked
 
 
@@ -65,19 +67,31 @@ def fit(
 
     `on_plan` is called with the plan before anything is written or trained. After a stop signal the
     training is saved and `InterruptedRun` raised: `generate` can use the network so far, and a fit
-    with `resume` goes on as if nothing had been.
+    with `resume` goes on as if nothing had been. Of several processes that torchrun started, one
+    does all this with the help of the others, which end by `SystemExit`.
     """
     progress = progress or Silent()
-    check_trackers(request.recipe.tracking.log_with)
-    if not request.resume:
-        check_recipe_device(request.recipe, resolve_device(request.device))
     if is_folded(request.recipe):
+        check_trackers(request.recipe.tracking.log_with)
+        check_recipe_device(request.recipe, resolve_device(request.device))
         return fit_folds(request, lambda own, hook: fit(own, progress, hook), on_plan, progress)
-    if request.resume:
-        return _resume(request, progress, on_plan)
+    with started_team(request.device) as team:
+        check_trackers(request.recipe.tracking.log_with)
+        if request.resume:
+            return _resume(request, progress, on_plan, team)
+        return _begin(request, progress, on_plan, team)
+
+
+def _begin(
+    request: FitRequest,
+    progress: Progress,
+    on_plan: Callable[[dict[str, Any]], None],
+    team: Team | None,
+) -> dict[str, Any]:
     if request.dataset is None:
         raise UsageError("no dataset", remedy="name one with --dataset")
-    device = resolve_device(request.device)
+    device = resolve_device(request.device, alone=False)
+    check_recipe_device(request.recipe, device)
     place = free_run(request.run, request.dataset)
     with stop_flag(NOTHING_WRITTEN) as stop:
         dataset = read_dataset(
@@ -123,12 +137,17 @@ def fit(
             save_dataset(run, dataset)
             run.write_json("plan.json", plan.balance.to_json())
             return _train(
-                Session(run, record, request.recipe, dataset, plan, device, progress, stop)
-            )
+                Session(
+                    run, record, request.recipe, dataset, plan, device, progress, stop, team=team
+                )
+            )  # fmt: skip
 
 
 def _resume(
-    request: FitRequest, progress: Progress, on_plan: Callable[[dict[str, Any]], None]
+    request: FitRequest,
+    progress: Progress,
+    on_plan: Callable[[dict[str, Any]], None],
+    team: Team | None,
 ) -> dict[str, Any]:
     """Go on with a run, or say that it is finished."""
     if request.dry_run:
@@ -143,7 +162,8 @@ def _resume(
         if run.has("fit.json") and not (told := run.read_json("fit.json")).get("failed"):
             progress.say(f"{run.path} is finished: nothing to resume")
             return dict(told)
-        device = resolve_device(record.device if request.device == "auto" else request.device)
+        wanted = record.device if request.device == "auto" else request.device
+        device = resolve_device(wanted, alone=False)
         compare_conditions(record, device, progress)
         if not unchanged:
             adopt(record, request.recipe)
@@ -158,7 +178,7 @@ def _resume(
         return _train(
             Session(
                 run, record, request.recipe, dataset, plan, device, progress, stop,
-                resumed=True, same_length=unchanged,
+                resumed=True, same_length=unchanged, team=team,
             )
         )  # fmt: skip
 

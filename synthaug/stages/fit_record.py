@@ -18,7 +18,7 @@ from synthaug import __version__
 from synthaug.balance.plan import BalancePlan
 from synthaug.errors import DataError
 from synthaug.recipe import Recipe
-from synthaug.stages.device import describe_device
+from synthaug.stages.device import describe_device, n_processes
 from synthaug.stages.planning import FitPlan
 from synthaug.stages.run_dir import RunDir
 
@@ -92,6 +92,7 @@ def conditions(device: torch.device) -> dict[str, Any]:
     return {
         "device": describe_device(device),  # with its threads, where it is the CPU
         "torch": str(torch.__version__),
+        "processes": n_processes(),
     }
 
 

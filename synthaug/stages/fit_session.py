@@ -23,6 +23,7 @@ from synthaug.diffusion.specialise import (
     judge_specialist,
 )
 from synthaug.diffusion.stopping import HeldOutWatch
+from synthaug.diffusion.team import Team
 from synthaug.diffusion.training_state import TrainingState
 from synthaug.errors import DivergedError, ResourceError, SynthaugError
 from synthaug.recipe import Recipe
@@ -59,6 +60,8 @@ class Session:
     resumed: bool = False
     same_length: bool = True
     """Whether trainings under way end where they were to end when they were saved."""
+    team: Team | None = None
+    """The processes that share the work, if there are several."""
     metrics_bytes: int = 0
     """Length of metrics.jsonl with all that is finished."""
     best_step: int | None = None
@@ -244,16 +247,19 @@ class Session:
             f"specialist {name}", f"specialist for {name}", f"{place}/unfinished", specialist,
             *self.dataset.part(learned), options, seed, self.plan.specialist_steps,
         )  # fmt: skip
-        learning = self._learning(subject, must_exist=False)
+        learning = self._learning(subject, must_exist=False, adapted=rank is not None)
         steps = learning.run()
         return finish_specialist(specialist, learning.ema), steps
 
-    def _learning(self, subject: Subject, *, must_exist: bool) -> Learning:
-        """The training of a subject, where its newest valid checkpoint left it."""
+    def _learning(self, subject: Subject, *, must_exist: bool, adapted: bool = False) -> Learning:
+        """The training of a subject, where its newest valid checkpoint left it.
+
+        A network with low-rank adapters is not one that followers could build: it is trained alone.
+        """
         learning = Learning(
             subject, self.keeper, self.progress, self.stop,
             self.recipe.diffusion.checkpoint_every, self._spend, self._keep_clock,
-            lambda: self._newest(subject, must_exist=False),
+            lambda: self._newest(subject, must_exist=False), team=None if adapted else self.team,
         )  # fmt: skip
         state = self._newest(subject, must_exist=must_exist)
         if state is not None:

@@ -17,6 +17,7 @@ from diffusers.training_utils import EMAModel
 from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.stopping import HeldOutWatch
+from synthaug.diffusion.team import Team
 from synthaug.diffusion.training import Horizon, StepStats, make_ema, start_loop, train_denoiser
 from synthaug.diffusion.training_state import TrainingState, capture, restore
 from synthaug.errors import DivergedError
@@ -78,6 +79,7 @@ class Learning:
     """Called after every checkpoint."""
     newest: Callable[[], TrainingState | None]
     """The newest valid checkpoint of this training, if there is one."""
+    team: Team | None = None
     ema: EMAModel = field(init=False)
     _pending: list[StepStats] = field(default_factory=list)
     """Steps that metrics.jsonl has no line for yet."""
@@ -148,11 +150,13 @@ class Learning:
                 task.advance((self.loop.step - len(self._pending)) * batch)
             for stats in train_denoiser(
                 subject.denoiser, self.ema, subject.images, subject.labels, steps=self.horizon,
-                seed=subject.seed, options=subject.options, loop=self.loop,
+                seed=subject.seed, options=subject.options, loop=self.loop, team=self.team,
             ):  # fmt: skip
                 self._note(stats, task)
                 if self.loop.step == self.horizon.steps:
                     continue
+                if self.team is not None:
+                    self.stop.signum = self.stop.signum or self.team.signum
                 if self.stop.requested:
                     raise self.stop.error(self._stopped(self.save()))
                 if self._due(time.perf_counter() - saved_at, first=not saved):

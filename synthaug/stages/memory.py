@@ -12,7 +12,7 @@ from torch import Tensor
 
 from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.denoiser import Denoiser
-from synthaug.diffusion.training import probe_gradients
+from synthaug.diffusion.gradients import probe_gradients
 from synthaug.errors import ResourceError, is_out_of_memory
 from synthaug.stages.disk import in_words
 

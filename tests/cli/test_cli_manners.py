@@ -212,7 +212,8 @@ def test_row_66_several_processes_are_refused_not_run_side_by_side(
     cli, digits: Path, in_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("WORLD_SIZE", "4")
-    for verb in (["fit", "--dataset", digits, "--run", "new"], ["demo", "--out", "new"]):
+    folded = ["fit", "--dataset", digits, "--run", "new", "--folds", "2"]
+    for verb in (folded, ["demo", "--out", "new"]):
         refused = cli(*verb)
         assert refused.code == 2
         assert "4 processes" in refused.fault and "torchrun" in refused.fault

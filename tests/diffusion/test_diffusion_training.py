@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from synthaug.diffusion import training
 from synthaug.diffusion.augment import VECTOR_SIZE
 from synthaug.diffusion.batches import BatchDraws, TrainingOptions, class_weights
 from synthaug.diffusion.denoiser import to_model_range
 from synthaug.diffusion.generation import generate_images
+from synthaug.diffusion.gradients import _gradients
 from synthaug.diffusion.objective import Objective
 from synthaug.diffusion.training import (
     MAX_BAD_STEPS,
@@ -410,7 +410,7 @@ def test_row_58_the_gradient_itself_is_that_of_the_whole_batch(tiny):
         batch = BatchDraws(denoiser, images, labels, options, seed=0).batch(0)
         objective = Objective(denoiser.prediction)
         denoiser.network.train()
-        training._gradients(denoiser, objective, batch, options)
+        _gradients(denoiser, objective, batch, 12, options)
         gradients.append([p.grad.clone() for p in denoiser.network.parameters()])
     for whole, parts in zip(*gradients, strict=True):
         torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)

@@ -1,0 +1,41 @@
+"""Several processes on one fit, as torchrun starts them: one leads, the others follow."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from synthaug.diffusion.following import follow
+from synthaug.diffusion.team import Team
+from synthaug.errors import ResourceError, SynthaugError
+from synthaug.stages.device import n_processes, resolve_device
+from synthaug.stages.signals import stop_flag
+
+
+@contextmanager
+def started_team(device: str) -> Iterator[Team | None]:
+    """The team that this process leads while the context lasts; None if it was started alone.
+
+    A follower never gets into the context: it works for the leader and then leaves with the same
+    exit code by `SystemExit`.
+    """
+    if n_processes() == 1:
+        yield None
+        return
+    team = Team(int(os.environ["RANK"]), n_processes(), resolve_device(device, alone=False))
+    team.join()
+    try:
+        if not team.leads:
+            with stop_flag() as stop:
+                raise SystemExit(follow(team, lambda: stop.signum if stop.requested else 0))
+        code = 1
+        try:
+            yield team
+            code = 0
+        except SynthaugError as error:
+            code = error.exit_code
+            raise
+        finally:
+            with suppress(ResourceError):  # whoever is gone needs no exit code
+                team.quit(code)
+    finally:
+        team.leave()
