@@ -35,7 +35,7 @@ from synthaug.stages.fit_record import FitRecord
 from synthaug.stages.learner import Learning, Subject
 from synthaug.stages.planning import FitPlan
 from synthaug.stages.progress import Progress
-from synthaug.stages.record import Keeper, cut_metrics, incidents, keep_grid, metrics_size
+from synthaug.stages.record import Keeper, cut_metrics, incidents, keep_grid
 from synthaug.stages.run_dir import RunDir, utc_now
 from synthaug.stages.signals import StopFlag
 from synthaug.stages.sizing import fresh_denoiser, training_options
@@ -62,8 +62,6 @@ class Session:
     """Whether trainings under way end where they were to end when they were saved."""
     team: Team | None = None
     """The processes that share the work, if there are several."""
-    metrics_bytes: int = 0
-    """Length of metrics.jsonl with all that is finished."""
     best_step: int | None = None
     """Where the held-out loss was lowest, if it was watched."""
     failed: dict[str, bool] = field(default_factory=dict)
@@ -154,7 +152,6 @@ class Session:
         finished = find_finished(self.run / "base", self.record.configs)
         if finished is not None:
             self.best_step = finished.meta["best_step"]
-            self.metrics_bytes = finished.meta["metrics_bytes"]
             return finished.into(denoiser), finished.meta["step"]
         section = self.recipe.diffusion
         watch = self._watch()
@@ -174,9 +171,7 @@ class Session:
                 f"of {done} steps: these weights are kept"
             )
         self.progress.say(f"a picture of what it makes: {keep_grid(self.run, denoiser, done)}")
-        self.metrics_bytes = metrics_size(self.run)
-        facts = {"best_step": self.best_step, "metrics_bytes": self.metrics_bytes}
-        self.keeper.denoiser("base", denoiser, done, facts=facts)
+        self.keeper.denoiser("base", denoiser, done, facts={"best_step": self.best_step})
         self._keep_clock()
         return denoiser, done
 
@@ -205,7 +200,6 @@ class Session:
             told = self.run.read_json(f"{place}/{VERDICT}")
             outcome = told["outcome"]
             if not outcome["kept"] or find_finished(self.run / place, self.record.configs):
-                self.metrics_bytes = told["metrics_bytes"]
                 return outcome, told["steps"]
         judged = self.dataset.part(self.held_out[self.dataset.labels[self.held_out] == k])
         learned = self.learn[self.dataset.labels[self.learn] == k]
@@ -222,11 +216,10 @@ class Session:
             if verdict.kept:
                 self.keeper.denoiser(place, specialist, steps)
         outcome = {"class_name": name, **asdict(verdict)}
-        self.metrics_bytes = metrics_size(self.run)
         self._keep_clock()
         self.run.write_json(
             f"{place}/{VERDICT}",
-            {"outcome": outcome, "steps": steps, "metrics_bytes": self.metrics_bytes},
+            {"outcome": outcome, "steps": steps},
         )
         shutil.rmtree(self.run / place / "unfinished", ignore_errors=True)
         kept = "kept" if verdict.kept else "the base is used"
@@ -266,7 +259,7 @@ class Session:
             learning.go_on_from(state, same_length=self.same_length)
             self.progress.say(f"{subject.description}: going on after step {state.step}")
         else:
-            cut_metrics(self.run, self.metrics_bytes)
+            cut_metrics(self.run, subject.phase)
             if self.resumed and subject.usable:
                 self.progress.say(f"{subject.description}: from its first step, none was saved")
         return learning

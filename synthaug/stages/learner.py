@@ -108,7 +108,7 @@ class Learning:
             StepStats(step, math.nan if loss is None else loss, *rest)
             for step, loss, *rest in extra["pending"]
         ]
-        cut_metrics(self.keeper.run, extra["metrics_bytes"])
+        cut_metrics(self.keeper.run, subject.phase, extra["metrics_bytes"])
 
     def run(self) -> int:
         """Train to the end and return the steps that took; the denoiser has its averaged weights.
@@ -134,6 +134,7 @@ class Learning:
                 remedy=error.remedy,
             ) from error
         self._put_back(state)
+        self.loop.bad_in_a_row = 0
         self.loop.learning_rate_factor *= LOWER
         log_rollback(self.keeper.run, self.subject.phase, at, state.step, LOWER)
         self.progress.warn(
@@ -153,19 +154,20 @@ class Learning:
                 seed=subject.seed, options=subject.options, loop=self.loop, team=self.team,
             ):  # fmt: skip
                 self._note(stats, task)
+                asked = self.stop.requested  # at the last step too: what follows is to end in peace
                 if self.loop.step == self.horizon.steps:
                     continue
                 if self.team is not None:
                     self.stop.signum = self.stop.signum or self.team.signum
-                if self.stop.requested:
-                    raise self.stop.error(self._stopped(self.save()))
+                if asked or self.stop.requested:
+                    raise self.stop.error(self._stopped(self.save(picture=False)))
                 if self._due(time.perf_counter() - saved_at, first=not saved):
                     self.save()
                     saved, saved_at = True, time.perf_counter()
         self._finish()
         return self.loop.step
 
-    def save(self) -> Path:
+    def save(self, *, picture: bool = True) -> Path:
         """Write a checkpoint of the training as it stands, and of the denoiser if it is usable."""
         subject, step, state = self.subject, self.loop.step, self._state()
         if not subject.usable:
@@ -177,7 +179,8 @@ class Learning:
             folder = self.keeper.denoiser(
                 subject.folder, subject.denoiser, step, training=state, complete=False
             )
-            subject.on_checkpoint(subject.denoiser, step)
+            if picture:
+                subject.on_checkpoint(subject.denoiser, step)
             self.ema.restore(parameters())
         subject.denoiser.network.train()
         self.on_save()
@@ -228,6 +231,8 @@ class Learning:
             self._pending.clear()
 
     def _due(self, seconds: float, *, first: bool) -> bool:
+        if self.loop.bad_in_a_row:  # what is worth going back to is from before the first of them
+            return False
         every = self.checkpoint_every
         if isinstance(every, int):
             return self.loop.step % every == 0

@@ -1,7 +1,6 @@
 """What a training leaves behind: metrics.jsonl, checkpoints, pictures."""
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -133,11 +132,18 @@ def metrics_size(run: RunDir) -> int:
     return path.stat().st_size
 
 
-def cut_metrics(run: RunDir, size: int) -> None:
-    """Drop the lines that were written after metrics.jsonl had `size` bytes."""
+def cut_metrics(run: RunDir, phase: str, size: int = 0) -> None:
+    """Drop the lines of a phase that were written after metrics.jsonl had `size` bytes.
+
+    Lines of other phases stay, but for one that a killed process left half written.
+    """
     path = run / METRICS
-    if path.is_file() and path.stat().st_size > size:
-        os.truncate(path, size)
+    if not path.is_file() or path.stat().st_size <= size:
+        return
+    content, own = path.read_bytes(), (phase, f"{phase} held out", f"{phase} went back")
+    later = content[size:].splitlines(keepends=True)
+    kept = [x for x in later if x.endswith(b"\n") and json.loads(x)["phase"] not in own]
+    run.write_text(METRICS, (content[:size] + b"".join(kept)).decode())
 
 
 def keep_grid(run: RunDir, denoiser: Denoiser, step: int) -> Path:

@@ -61,7 +61,7 @@ def test_row_67_a_new_process_goes_on_to_the_same_network(
     )
     ended = subprocess.run(
         [sys.executable, "-c", code, *told.split()[1:], "--json"],
-        capture_output=True, text=True, check=False, timeout=200,
+        capture_output=True, text=True, check=False, timeout=550,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert "not bit-exact" not in ended.stderr
@@ -69,7 +69,7 @@ def test_row_67_a_new_process_goes_on_to_the_same_network(
     assert weights(Path("stopped")) == weights(Path("whole"))
     metrics = [Path(run, "metrics.jsonl").read_bytes() for run in ("whole", "stopped")]
     assert metrics[0] == metrics[1]
-    again = cli("fit", "--resume").ok()  # row 70: the newest run, which is finished
+    again = cli("fit", "--resume", "--run", "stopped").ok()  # row 70: it is finished
     assert "nothing to resume" in again.err
 
 

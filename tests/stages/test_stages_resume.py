@@ -491,19 +491,24 @@ def test_a_time_limit_goes_on_with_the_time_that_is_left(
 
 @pytest.fixture
 def spoils(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Make the losses of chosen steps infinite: `bad(phase or class count, step, rate)` decides."""
+    """Make the losses of chosen steps of the fit infinite: `bad(number of the step)` decides."""
     from synthaug.diffusion import training
 
     losses = training._losses
 
     def arrange(bad: Callable[[int], bool]) -> None:
-        calls = [0]
+        calls, under_way = [0], [False]
+
+        def trained(*args: Any, **kwargs: Any):
+            under_way[0] = True  # and not the steps by which the plan measures a speed
+            yield from TRAIN(*args, **kwargs)
 
         def sometimes(*args: Any):
             loss, error = losses(*args)
-            calls[0] += 1
+            calls[0] += under_way[0]
             return (loss * float("inf"), error) if bad(calls[0]) else (loss, error)
 
+        monkeypatch.setattr(learner, "train_denoiser", trained)
         monkeypatch.setattr(training, "_losses", sometimes)
 
     return arrange
@@ -517,10 +522,10 @@ def test_row_56_a_training_that_diverges_goes_back_once_at_a_lower_rate(
     spoils(lambda call: 7 <= call < 17)
     plain = ("diffusion.early_stop=null", "diffusion.steps=24")
     told = fit(request(images, run, *plain, per_class=False), said)
-    assert "going back to step 15" in said
+    assert "going back to step 5" in said
     (row,) = told["went_back"]
     assert (row["phase"], row["to_step"], row["learning_rate_factor"]) == (
-        "base went back", 15, 0.5,
+        "base went back", 5, 0.5,
     )  # fmt: skip
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows if r["phase"] == "base"][-1] == 24
@@ -582,7 +587,10 @@ def test_row_71_a_class_that_fails_leaves_the_others(
     undisturbed = json.loads((whole / "fit.json").read_text())["specialists"]
     assert by_name["some"] in undisturbed
     resume(images, stopped)  # tries the one that failed again
-    assert without_grids(outcome(stopped)) == without_grids(outcome(whole))
+    ours, theirs = without_grids(outcome(stopped)), without_grids(outcome(whole))
+    for found in (ours, theirs):  # only their order may differ
+        found["metrics"] = sorted(found["metrics"].splitlines())
+    assert ours == theirs
 
 
 def test_row_59_out_of_memory_late_leaves_the_checkpoint_and_names_the_way_on(
@@ -610,14 +618,28 @@ def test_row_59_out_of_memory_late_leaves_the_checkpoint_and_names_the_way_on(
 def test_row_72_a_clock_that_jumps_moves_nothing(
     images: Path, quick_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The wall clock goes an hour back and forth; a time limit and checkpoints go on as they do."""
+    """The wall clock goes an hour back and forth; limits, checkpoints and minutes do not notice."""
     import time
+
+    from synthaug.stages.planning import TimeBudget
 
     jumps, real = iter(range(10**9)), time.time
     monkeypatch.setattr(time, "time", lambda: real() + (3600 if next(jumps) % 2 else -3600))
     run = tmp_path / "run"
-    timed = ("diffusion.steps=null", "diffusion.time_limit=1s", "diffusion.checkpoint_every=600s")
-    told = fit(request(images, run, *timed, per_class=False))
-    assert 0 < told["minutes"] < 1
-    assert told["steps"] > 3
-    assert len(numbered(run / "base")) == 1
+    told = fit(request(images, run, "diffusion.checkpoint_every=1h", per_class=False))
+    assert 0 <= told["minutes"] < 10
+    assert [p.name for p in (run / "grids").iterdir()] == ["step-00000030.png"]
+    budget = TimeBudget(1000)
+    assert all(budget.horizon(10, 500) == 500 and budget.spent < 30 for _ in range(5))
+
+
+def test_row_72_no_duration_is_taken_from_the_wall_clock():
+    """`time.time` is not used at all, and the date only for names and stamps."""
+    import synthaug
+
+    package = Path(synthaug.__file__).parent
+    files = {p.relative_to(package).as_posix(): p for p in package.rglob("*.py")}
+    sources = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
+    assert not [name for name, text in sources.items() if "time.time()" in text]
+    dated = {name for name, text in sources.items() if "datetime.now(" in text}
+    assert dated <= {"stages/run_dir.py", "stages/ablate.py", "stages/demo.py"}, dated
