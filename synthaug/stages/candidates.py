@@ -119,7 +119,8 @@ class Candidates:
             task.advance(self.first_draw(n), f"{name}: drawn before")
             return kept[1]
         samples = self._draw(k, n, mode, checkpoint, key, task)
-        write_class(self.run, self.dataset, k, key, samples)
+        with self.stop.saving():
+            write_class(self.run, self.dataset, k, key, samples)
         return samples
 
     def _draw(
@@ -178,7 +179,8 @@ class Candidates:
         if stopped or time.monotonic() - self.kept_at > SAVE_SECONDS:
             drawn = Drawn.of(batches, seconds)
             if before is None or len(drawn) > len(before):
-                write_partial(self.run, self.dataset, k, key, drawn)
+                with self.stop.saving():
+                    write_partial(self.run, self.dataset, k, key, drawn)
             self.kept_at = time.monotonic()
         self.stop.check()
 

@@ -170,9 +170,11 @@ class Session:
                 f"lowest loss on held-out images, {watch.best_loss:.4f}, after {watch.best_step} "
                 f"of {done} steps: these weights are kept"
             )
-        self.progress.say(f"a picture of what it makes: {keep_grid(self.run, denoiser, done)}")
-        self.keeper.denoiser("base", denoiser, done, facts={"best_step": self.best_step})
-        self._keep_clock()
+        if not self.stop.requested:
+            self.progress.say(f"a picture of what it makes: {keep_grid(self.run, denoiser, done)}")
+        with self.stop.saving():
+            self.keeper.denoiser("base", denoiser, done, facts={"best_step": self.best_step})
+            self._keep_clock()
         return denoiser, done
 
     def _picture(self, denoiser: Denoiser, step: int) -> None:

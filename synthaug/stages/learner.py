@@ -162,7 +162,8 @@ class Learning:
                 if asked or self.stop.requested:
                     raise self.stop.error(self._stopped(self.save(picture=False)))
                 if self._due(time.perf_counter() - saved_at, first=not saved):
-                    self.save()
+                    with self.stop.saving():
+                        self.save()
                     saved, saved_at = True, time.perf_counter()
         self._finish()
         return self.loop.step

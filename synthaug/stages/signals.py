@@ -37,6 +37,8 @@ class StopFlag:
         self.signum = 0
         self.kept = KEPT
         self.grace = GRACE_SECONDS
+        self.saves = 0
+        """Saves under way, each in a `saving` of its own."""
 
     @property
     def requested(self) -> bool:
@@ -54,6 +56,15 @@ class StopFlag:
         """Raise `InterruptedRun` if a stop was asked for; `saved` instead of what is `kept`."""
         if self.requested:
             raise self.error(saved)
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """What happens in here is only interrupted by a second signal, however long it takes."""
+        self.saves += 1
+        try:
+            yield
+        finally:
+            self.saves -= 1
 
     def after(self, advance: Callable[[int], None]) -> Callable[[int], None]:
         """`advance`, followed by a check."""
@@ -112,7 +123,8 @@ def _handled(flag: StopFlag) -> Iterator[None]:
 
     def on_alarm(signum: int, frame: FrameType | None) -> None:
         del signum, frame
-        raise _StopNow
+        if not flag.saves:
+            raise _StopNow
 
     handlers = {signal.SIGINT: on_signal, signal.SIGTERM: on_signal, signal.SIGALRM: on_alarm}
     previous = {s: signal.signal(s, handler) for s, handler in handlers.items()}

@@ -84,6 +84,18 @@ def test_whoever_asked_may_take_the_time_to_save():
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
+def test_a_save_is_not_interrupted_and_what_follows_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(signals, "AGAIN_SECONDS", 0.05)
+    saved = []
+    with pytest.raises(InterruptedRun), stop_flag(grace=0.05) as stop:
+        with stop.saving():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+            saved.append("all")
+        time.sleep(20)
+    assert saved == ["all"]
+
+
 def test_inside_a_stop_flag_there_is_the_same_one_in_other_words():
     with stop_flag("all is kept") as outer:
         with stop_flag("some is kept", grace=1) as inner:
