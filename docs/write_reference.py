@@ -19,8 +19,8 @@ from synthaug.cli.main import app
 from synthaug.stages.run_files import RUN_FILES
 
 FOLDER = Path(__file__).parent / "reference"
-LONG = ("demo", "ablate")
-"""Verbs whose example takes minutes: the tests run them with a smaller recipe elsewhere."""
+NEEDS = {"demo": "time", "ablate": "time", "push": "network"}
+"""Verbs whose example no test runs as it is: it takes minutes, or asks the Hub."""
 
 
 # Command line -------------------------------------------------------------------------------------
@@ -59,7 +59,8 @@ def cli_page() -> str:
         parts.append(table(("option", "value", "default", "what"), map(option_row, options)))
         example = (command.epilog or "").removeprefix("Example: ")
         if example:
-            mark = "<!-- needs: time -->\n" if words.split()[1] in LONG else ""
+            needs = NEEDS.get(words.split()[1])
+            mark = f"<!-- needs: {needs} -->\n" if needs else ""
             parts.append(f"{mark}```bash\n{example}\n```")
     return page("Command line", *parts)
 
