@@ -159,7 +159,12 @@ def test_row_67_a_fit_stopped_again_and_again_ends_as_one_that_was_not(
     assert len(kept) == 2, "the specialists were not tried"
 
 
-@pytest.mark.parametrize("steps", [2, 8, 22, 29])
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "steps", [pytest.param(2, marks=slow), 8, 22, pytest.param(29, marks=slow)]
+)
 def test_row_67_a_killed_fit_ends_as_one_that_was_not(
     images: Path, whole: Path, tmp_path: Path, ends_after, steps: int
 ):
@@ -175,6 +180,7 @@ def test_row_67_a_killed_fit_ends_as_one_that_was_not(
     assert outcome(run) == outcome(whole)
 
 
+@slow
 def test_the_averaged_weights_and_the_samples_are_equal_to_the_last_bit(
     images: Path, whole: Path, tmp_path: Path, ends_after
 ):
@@ -422,7 +428,14 @@ def test_row_93_the_dataset_may_be_gone(images: Path, whole: Path, tmp_path: Pat
     assert outcome(run)["metrics"] == outcome(whole)["metrics"]
 
 
-@pytest.mark.parametrize("lost", ["recipe.yaml", "pixels.npy", "splits.json", "dataset.json"])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "recipe.yaml",
+        "pixels.npy",
+        *(pytest.param(n, marks=slow) for n in ("splits.json", "dataset.json")),
+    ],
+)
 def test_a_fit_killed_while_it_kept_its_images_reads_them_again(
     images: Path, whole: Path, stopped: Path, lost: str
 ):
@@ -492,9 +505,9 @@ def test_a_time_limit_goes_on_with_the_time_that_is_left(
 @pytest.fixture
 def spoils(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make the losses of chosen steps of the fit infinite: `bad(number of the step)` decides."""
-    from synthaug.diffusion import training
+    from synthaug.diffusion import gradients
 
-    losses = training._losses
+    losses = gradients._losses
 
     def arrange(bad: Callable[[int], bool]) -> None:
         calls, under_way = [0], [False]
@@ -509,7 +522,7 @@ def spoils(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             return (loss * float("inf"), error) if bad(calls[0]) else (loss, error)
 
         monkeypatch.setattr(learner, "train_denoiser", trained)
-        monkeypatch.setattr(training, "_losses", sometimes)
+        monkeypatch.setattr(gradients, "_losses", sometimes)
 
     return arrange
 
