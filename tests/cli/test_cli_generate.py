@@ -24,7 +24,7 @@ def balanced_counts(run: Path) -> list[int]:
 
 def files_of(run: Path) -> dict[str, str]:
     tops = [run / "synthetic", run / "balanced"]
-    paths = [p for top in tops for p in sorted(top.rglob("*")) if p.is_file()]
+    paths = [p for top in tops for p in sorted(top.rglob("*.png"))]
     return {
         p.relative_to(run).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths
     }
