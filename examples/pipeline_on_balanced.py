@@ -36,7 +36,7 @@ def main(run: Path) -> None:
 
     dataset = json.loads((run / "dataset.json").read_text(encoding="utf-8"))
     test = json.loads((run / "splits.json").read_text(encoding="utf-8"))["test"]
-    images = np.load(run / "pixels.npy")[test].transpose(0, 2, 3, 1)
+    images = np.load(run / "pixels.npy", allow_pickle=False)[test].transpose(0, 2, 3, 1)
     predicted = search.predict(images.reshape(len(test), -1) / 255)
     actual = np.array(dataset["class_names"])[np.array(dataset["labels"])[test]]
     score = balanced_accuracy_score(actual, predicted)

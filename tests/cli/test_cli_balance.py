@@ -184,13 +184,13 @@ def test_caps_and_modes_of_the_file_stay_with_a_new_strategy(cli, copied_run: Pa
 
 
 def test_a_plan_in_another_order_is_the_same_plan(cli, copied_run: Path, hash_of):
-    before = hash_of(copied_run / "balanced")
+    before = hash_of(copied_run / "synthetic")
     plan = json.loads((copied_run / "plan.json").read_text())
     plan["classes"].reverse()
     # With a byte order mark, as some editors write it.
     (copied_run / "plan.json").write_text("\ufeff" + json.dumps(plan))
     cli("generate", "--run", copied_run).ok()
-    assert hash_of(copied_run / "balanced") == before
+    assert hash_of(copied_run / "synthetic") == before
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_row_29_a_single_class_can_be_learned_drawn_and_shown_but_not_judged(
     told = fit(cli, folder).ok()
     said, shown = words_of(told.err), words_of(told.out)
     assert "the dataset has a single class, 'only': there is nothing to balance it against" in said
-    assert "next: synthaug generate --balance N, where" in said
+    assert "next: synthaug generate --balance N --run" in said and "where N is how many" in said
     assert "test images in 1 class, used" in shown and "the only class" in shown
     assert "generate 0 s" in shown and "evaluate" not in shown.split("expected time:")[1]
 

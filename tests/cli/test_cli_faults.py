@@ -94,10 +94,10 @@ def test_evaluate_before_generate(cli, copied_run: Path):
         (["--device", "cuda:0"], ["'cuda:0'", "--device cpu"]),
         (["--device", "banana"], ["'banana'", "cuda:0"]),
         (["--from-scratch"], ["--per-class"]),
-        (["--image-size", "9"], ["image size 9", "--image-size 8"]),
+        (["--image-size", "9"], ["image size 9", "8 or 10"]),
         (["--image-size", "4"], ["image_size"]),
         (["--time-limit", "soon"], ["'soon'", "10m"]),
-        (["--set", "sampling.steps=2000"], ["2000 sampling steps", "1 to 1000"]),
+        (["--set", "sampling.steps=2000"], ["sampling.steps 2000", "diffusion.T 1000"]),
         (["--set", "balance.strategy=al"], ["'al'", "auto"]),
     ],
 )

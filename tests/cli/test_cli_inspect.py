@@ -145,7 +145,8 @@ def test_refused_training_is_exit_3_after_the_whole_report(cli, write_folder, as
 
 def test_a_folder_that_does_not_exist_is_one_line(cli, tmp_path):
     outcome = cli("inspect", "--dataset", tmp_path / "nowhere", "--json")
-    assert outcome.code == 3 and "does not exist" in outcome.fault and outcome.out == ""
+    assert outcome.code == 3 and "does not exist" in outcome.fault
+    assert "does not exist" in outcome.json["error"]["found"]
 
 
 def test_small_test_classes_are_told_with_the_folds_that_help(cli, write_folder):

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from synthaug.diffusion.batches import BatchDraws, TrainingOptions
+from synthaug.diffusion.gradients import _losses
 from synthaug.diffusion.objective import Objective
 from synthaug.diffusion.process import q_sample, x0_from
 from synthaug.diffusion.schedule import linear_schedule
-from synthaug.diffusion.training import _losses, make_ema, train_denoiser
+from synthaug.diffusion.training import make_ema, train_denoiser
 from synthaug.diffusion.transfer import cbdm_regulariser, t2h_swap
 
 

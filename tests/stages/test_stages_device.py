@@ -49,6 +49,7 @@ def test_auto_takes_the_best_there_is(
     cuda: bool, mps: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(cuda))
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert resolve_device("auto") == torch.device(expected)
     assert resolve_device() == torch.device(expected)
