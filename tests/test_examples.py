@@ -44,6 +44,7 @@ def test_pipeline_on_balanced(smoke):
     assert re.fullmatch(r"best C (0\.1|1\.0), balanced accuracy [01]\.\d{3}\n", printed)
 
 
+@pytest.mark.slow
 def test_sampler_in_a_pipeline():
     printed = run(ROOT / "examples/sampler_in_a_pipeline.py", "smoke", 2)
     assert re.findall(r"^(.+): balanced accuracy [01]\.\d{3}$", printed, re.MULTILINE) == [

@@ -31,6 +31,7 @@ def sets(*overrides: str) -> list[str]:
     return [word for override in (*SMALL, *overrides) for word in ("--set", override)]
 
 
+@pytest.mark.slow
 def test_the_shipped_ablation_in_small(cli, digits: Path, in_tmp: Path, one_by_one, hash_of):
     before = hash_of(digits)
     told = cli(

@@ -454,6 +454,7 @@ def test_likelihood_of_train_and_test_images(cli, smoke, copied_run: Path):
     assert "learn by heart" not in (smoke.path / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_second_likelihood_is_read_and_another_setting_is_measured(cli, copied_run: Path):
     run = with_recipe(copied_run, **LITTLE)
     first = cli("evaluate", "--run", run, "--likelihood", "--json").ok().json
@@ -472,6 +473,7 @@ def test_a_second_likelihood_is_read_and_another_setting_is_measured(cli, copied
     assert all(changed[name] != again[name] for name in again)
 
 
+@pytest.mark.slow
 def test_likelihood_of_a_class_without_a_network(cli, copied_run: Path):
     """A specialist is used for its class alone; without a base the others are left out."""
     run = with_recipe(copied_run, **LITTLE)

@@ -215,6 +215,7 @@ def test_without_held_out_images_nothing_stops_early(smoke):
     assert "held out" not in (smoke.path / "metrics.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_augment_and_transfer_reach_the_network(cli, digits: Path, in_tmp: Path):
     for name, options in {
         "a": ("diffusion.augment=[shift, rotate]", "diffusion.transfer=cbdm"),

@@ -40,6 +40,7 @@ def weights(run: Path) -> str:
     return load_checkpoint(newest_checkpoint(run / "base"), resolve_device("cpu")).sha256
 
 
+@pytest.mark.slow
 def test_row_67_a_new_process_goes_on_to_the_same_network(
     cli, digits: Path, in_tmp: Path, stops_after
 ):
@@ -103,6 +104,7 @@ def test_row_83_faults_of_a_resumed_fit(cli, in_tmp: Path, words, code, told):
     assert not list(in_tmp.iterdir())
 
 
+@pytest.mark.slow
 def test_finished_folds_are_not_trained_again(cli, write_folder, in_tmp: Path, stops_after):
     root = write_folder({"many": 20, "owl": 7})
     words = ("--dataset", root, "--folds", "3", *WORDS)
@@ -124,6 +126,7 @@ def test_finished_folds_are_not_trained_again(cli, write_folder, in_tmp: Path, s
     assert "nothing to resume" in cli("fit", "--resume", "--run", "run").ok().err
 
 
+@pytest.mark.slow
 def test_row_69_a_dataset_that_changed_between_folds_is_refused(
     cli, write_folder, in_tmp: Path, stops_after
 ):

@@ -247,6 +247,7 @@ def test_a_stopped_evaluate_goes_on(cli, copied_run: Path, serial: None, monkeyp
     assert (copied_run / "results.json").exists()
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize(("signum", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_row_74_a_stop_while_the_workers_start_ends_an_evaluate(

@@ -368,6 +368,7 @@ def held_out_bound(denoiser, data, fraction=None):
     return sum(total) / denoiser.schedule.T
 
 
+@pytest.mark.slow
 def test_training_a_learned_variance_improves_the_bound(tiny, dark_and_bright):
     """With the same means, the learned variances beat both ends and the untrained middle."""
     denoiser = tiny(schedule=cosine_schedule(20), variance="learned")
@@ -391,6 +392,7 @@ def test_training_a_learned_variance_improves_the_bound(tiny, dark_and_bright):
     assert batch.finite.all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["bound", "min_snr"])
 def test_training_with_other_losses_learns_and_reports_the_plain_error(tiny, dark_and_bright, loss):
     """The first loss told is the same as with `simple`: nothing has been learned yet."""
