@@ -71,11 +71,14 @@ class Batch(NamedTuple):
     eps: Tensor
     other: Tensor | None  # [B]
 
+    def part(self, images: slice) -> "Batch":
+        """Some of its images."""
+        return Batch._make(None if values is None else values[images] for values in self)
+
     def parts(self, size: int) -> Iterator["Batch"]:
         """The batch in its order, in parts of `size` images; the last may be smaller."""
         for start in range(0, len(self.x_t), size):
-            part = slice(start, start + size)
-            yield Batch._make(None if values is None else values[part] for values in self)
+            yield self.part(slice(start, start + size))
 
 
 class BatchDraws:

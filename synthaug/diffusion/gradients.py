@@ -51,8 +51,7 @@ def step_gradients(
         failed = True  # told to the others before it is raised, or they would wait for ever
     if team is None:
         return float(loss), float(error)
-    outcome = team.gather(denoiser.network, Outcome(float(loss), float(error), failed, signum))
-    return outcome.loss, outcome.error
+    return team.gather(denoiser.network, Outcome(float(loss), float(error), failed, signum))
 
 
 def _gradients(

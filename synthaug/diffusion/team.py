@@ -81,8 +81,7 @@ class Team:
     def share(self, batch: Batch) -> Batch:
         """The part of a batch that this process works on; the parts of all make it up."""
         n = len(batch.x_t)
-        part = slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
-        return Batch._make(None if values is None else values[part] for values in batch)
+        return batch.part(slice(n * self.rank // self.size, n * (self.rank + 1) // self.size))
 
     def begin(
         self,
@@ -117,7 +116,7 @@ class Team:
         options = TypeAdapter(TrainingOptions).validate_python(told["options"])
         return Training(
             told["denoiser"], told["network"], options, told["seed"], images.numpy(), labels.numpy()
-        )  # fmt: skip
+        )
 
     def order_step(self, step: int, network: torch.nn.Module) -> None:
         """The leader's: have all work on a step, with the weights as they are now."""
@@ -142,10 +141,10 @@ class Team:
             for parameter, part in _parts(weights, parameters):
                 parameter.copy_(part)
 
-    def gather(self, network: torch.nn.Module, own: Outcome) -> Outcome:
-        """Add up the gradients of all shares in the leader, and tell all what befell any of them.
+    def gather(self, network: torch.nn.Module, own: Outcome) -> tuple[float, float]:
+        """Add up the gradients of all shares in the leader; the two losses of the whole batch.
 
-        Raises `ResourceError` in every process if memory gave out in one.
+        Raises `MemoryError` in every process if memory gave out in one.
         """
         flags = torch.tensor([float(own.out_of_memory), float(own.signum)])
         with _in_contact():
@@ -157,7 +156,7 @@ class Team:
         with _in_contact():
             dist.all_reduce(losses)
         self._add_up([p for p in network.parameters() if p.requires_grad])
-        return Outcome(float(losses[0]), float(losses[1]), False, self.signum)
+        return float(losses[0]), float(losses[1])
 
     @torch.no_grad()
     def _add_up(self, parameters: list[torch.nn.Parameter]) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 from synthaug.diffusion.following import follow
 from synthaug.diffusion.team import Team
-from synthaug.errors import ResourceError, SynthaugError
+from synthaug.errors import ResourceError, SynthaugError, UsageError
 from synthaug.stages.device import n_processes, resolve_device
 from synthaug.stages.signals import stop_flag
 
@@ -16,12 +16,26 @@ def started_team(device: str) -> Iterator[Team | None]:
     """The team that this process leads while the context lasts; None if it was started alone.
 
     A follower never gets into the context: it works for the leader and then leaves with the same
-    exit code by `SystemExit`.
+    exit code by `SystemExit`. Raises `UsageError` where the launcher told too little, and for one
+    GPU that all would have to share.
     """
-    if n_processes() == 1:
+    n = n_processes()
+    if n == 1:
         yield None
         return
-    team = Team(int(os.environ["RANK"]), n_processes(), resolve_device(device, alone=False))
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise UsageError(
+            f"WORLD_SIZE says {n} processes; not set: {', '.join(missing)}",
+            expected="all that torchrun sets",
+            remedy="start it with torchrun, or unset WORLD_SIZE for a process alone",
+        )
+    if device.startswith("cuda:"):
+        raise UsageError(
+            f"--device {device} for {n} processes",
+            remedy="leave it out: each process takes a GPU of its own",
+        )
+    team = Team(int(os.environ["RANK"]), n, resolve_device(device, alone=False))
     team.join()
     try:
         if not team.leads:

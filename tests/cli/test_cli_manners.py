@@ -218,3 +218,26 @@ def test_row_66_several_processes_are_refused_not_run_side_by_side(
         assert refused.code == 2
         assert "4 processes" in refused.fault and "torchrun" in refused.fault
         assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({}, ["2 processes", "RANK, MASTER_ADDR, MASTER_PORT", "torchrun"]),
+        (
+            {"RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"},
+            ["--device cuda:0", "a GPU of its own"],
+        ),
+    ],
+)
+def test_row_109_a_team_that_cannot_be_is_refused_before_it_waits(
+    cli, digits: Path, in_tmp: Path, monkeypatch: pytest.MonkeyPatch, told: dict, words: list[str]
+):
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"WORLD_SIZE": "2", **told}.items():
+        monkeypatch.setenv(name, value)
+    refused = cli("fit", "--dataset", digits, "--run", "new", "--device", "cuda:0")
+    assert refused.code == 2
+    assert [word for word in words if word not in refused.fault] == []
+    assert not Path("new").exists()
