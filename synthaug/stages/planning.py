@@ -107,8 +107,9 @@ class FitPlan:
 class TimeBudget:
     """Keeps a training near its time limit though the machine's speed changes under way.
 
-    At a few fixed shares of the limit the number of steps is worked out anew from the speed so
-    far; in between it stands, so that the learning rate is not dragged along at every step.
+    When a few fixed shares of the limit, or of the steps planned, are behind it, the number of
+    steps is worked out anew from the speed so far; in between it stands, so that the learning rate
+    is not dragged along at every step.
     """
 
     MARKS = (0.03, 0.1, 0.25, 0.5, 0.75, 0.9)
@@ -127,11 +128,15 @@ class TimeBudget:
     def horizon(self, done: int, planned: int) -> int:
         """The number of steps to aim for after `done` of `planned`; never fewer than `done`."""
         elapsed = self.spent
-        passed = sum(elapsed >= mark * self._seconds for mark in self.MARKS)
-        if passed <= self.marks_passed:
-            return planned if elapsed < self._seconds * 1.1 else done
-        self.marks_passed = passed
+        share = elapsed / self._seconds
+        if self._marks(max(share, done / planned)) <= self.marks_passed:
+            return planned if share < 1.1 else done
+        # By time alone: a plan that was too short has its marks of steps ahead of it once more.
+        self.marks_passed = self._marks(share)
         return done + max(int((self._seconds - elapsed) / elapsed * done), 0)
+
+    def _marks(self, share: float) -> int:
+        return sum(share >= mark for mark in self.MARKS)
 
 
 def classifier_options(recipe: Recipe) -> ClassifierOptions:

@@ -219,6 +219,20 @@ def test_a_budget_follows_the_speed_at_its_marks_only(clock: list[float]):
     assert budget.horizon(175, 1000) == pytest.approx(700, abs=1)
 
 
+@pytest.mark.parametrize("planned", [5, 40, 400, 5000])
+@pytest.mark.parametrize("change", [0.5, 1.0, 4.0])
+def test_a_first_plan_that_was_wrong_uses_the_limit_all_the_same(
+    clock: list[float], planned: int, change: float
+):
+    """Ten steps a second, later slower or faster: it ends by itself, near 100 s."""
+    budget, done = TimeBudget(100), 0
+    while done < planned:
+        clock[0] += 0.1 if clock[0] < 40 else 0.1 / change
+        done += 1
+        planned = budget.horizon(done, planned)
+    assert 90 <= clock[0] <= 111
+
+
 def test_a_budget_that_is_spent_ends_the_training(clock: list[float]):
     budget = TimeBudget(100)
     clock[0] = 95.0
