@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthaug.errors import DataError
+from synthaug.words import number_of
 
 # The side that keeps an image comes first: test images must be new to what learned from the others.
 _PRECEDENCE = (("test", "train"), ("val", "train"), ("val", "test"))
@@ -45,7 +46,9 @@ def drop_copies(side: np.ndarray, content_hashes: Sequence[str]) -> list[str]:
         leaks = [i for i in np.flatnonzero(side == name).tolist() if content_hashes[i] in known]
         if leaks:
             side[leaks] = ""
-            notices.append(f"{len(leaks)} {name} images left out: they also occur in {other}")
+            it = "it also occurs" if len(leaks) == 1 else "they also occur"
+            left_out = number_of(len(leaks), f"{name} image")
+            notices.append(f"{left_out} left out: {it} in {other}")
     return notices
 
 
@@ -77,8 +80,12 @@ def cross(
         if drop:
             side[found[:, 0]] = ""
         example = " with ".join(_name(i, paths) for i in pairs[0])
-        told = f"{len(pairs)} {name} images {'left out: they ' if drop else ''}belong together with"
-        notices.append(f"{told} {other} images (of one group, or nearly the same): {example}")
+        one = len(pairs) == 1
+        left_out = f" left out: {'it' if one else 'they'}" if drop else ""
+        notices.append(
+            f"{number_of(len(pairs), f'{name} image')}{left_out} belong{'s' if one else ''} "
+            f"together with {other} images (of one group, or nearly the same): {example}"
+        )
     return tuple(crossings), notices
 
 

@@ -16,6 +16,7 @@ from synthaug.data.cut import (
 )
 from synthaug.data.leaks import Crossing, cross, drop_copies, refuse_leaks
 from synthaug.errors import DataError, UsageError
+from synthaug.words import number_of
 
 # Keeps the two cuts from drawing the same order of images under the same seed.
 _TEST_CUT, _HELD_OUT_CUT = (), (1,)
@@ -172,7 +173,10 @@ def two_label_notice(labels: np.ndarray, content_hashes: Sequence[str]) -> list[
     for label, content in zip(labels.tolist(), content_hashes, strict=True):
         labels_of[content].add(label)
     torn = sum(len(found) > 1 for found in labels_of.values())
-    return [f"{torn} images occur under more than one class"] if torn else []
+    if not torn:
+        return []
+    occur = "occurs" if torn == 1 else "occur"
+    return [f"{number_of(torn, 'image')} {occur} under more than one class"]
 
 
 def refuse_thin_train(

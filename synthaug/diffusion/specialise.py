@@ -1,16 +1,15 @@
 """Specialists: the joint model continued on one class, kept only where that measurably helps."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from diffusers.training_utils import EMAModel
 
 from synthaug.diffusion.adapters import add_adapters, merge_adapters
-from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.denoiser import Denoiser
-from synthaug.diffusion.training import StepStats, denoising_losses, make_ema, train_denoiser
+from synthaug.diffusion.training import denoising_losses
+from synthaug.words import number_of
 
 JUDGE_EVALUATIONS, LEAST_DRAWS, MOST_DRAWS = 4096, 32, 256
 """Network evaluations for a class, shared out over its held-out images, and how many one gets."""
@@ -28,31 +27,6 @@ class SpecialistVerdict:
     n_held_out: int
     base_loss: float | None
     specialist_loss: float | None
-
-
-def specialise(
-    base: Denoiser,
-    images: np.ndarray,
-    labels: np.ndarray,
-    *,
-    steps: int,
-    seed: int,
-    options: TrainingOptions,
-    rank: int | None = None,
-    on_step: Callable[[StepStats], None] = lambda stats: None,
-) -> Denoiser:
-    """A copy of `base` trained on with one class, uint8 [N, C, H, W], labels int64 [N].
-
-    All weights are trained, or low-rank adapters of `rank` that are merged in at the end. The
-    result has the running average of the continuation; `base` is left as it is.
-    """
-    specialist = begin_specialist(base, rank=rank, seed=seed)
-    ema = make_ema(specialist, options.ema_decay)
-    for stats in train_denoiser(
-        specialist, ema, images, labels, steps=steps, seed=seed, options=options
-    ):
-        on_step(stats)
-    return finish_specialist(specialist, ema)
 
 
 def begin_specialist(base: Denoiser, *, rank: int | None, seed: int) -> Denoiser:
@@ -88,6 +62,6 @@ def judge_specialist(
     change = (own_loss - base_loss) / base_loss
     reason = (
         f"held-out denoising loss {own_loss:.4f} against the base's {base_loss:.4f} "
-        f"({change:+.1%}, {n} image{'s' if n > 1 else ''})"
+        f"({change:+.1%}, {number_of(n, 'image')})"
     )
     return SpecialistVerdict(kept, reason, n, base_loss, own_loss)

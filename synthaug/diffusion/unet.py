@@ -20,7 +20,7 @@ class NetworkSpec:
     """The shape of a UNet: channels per level, residual blocks per level, folded patch, attention.
 
     `attention` says for each level whether it has self-attention, in heads of `attention_width`
-    channels, or in a single head (None).
+    channels, or in a single head (None); a level of fewer channels makes heads of them all.
     """
 
     channels: tuple[int, ...]
@@ -123,6 +123,7 @@ def build_denoiser(
             expected="multiples of the same 2 to 16 channels",
             remedy=f"use {near}",
         )
+    width = spec.attention_width and min(spec.attention_width, *spec.channels)
     blocks = ["Attn" if a else "" for a in spec.attention]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -136,7 +137,7 @@ def build_denoiser(
             up_block_types=tuple(f"{b}UpBlock2D" for b in reversed(blocks)),
             num_class_embeds=n_classes + 1,  # the last one is the null class
             norm_num_groups=groups,
-            attention_head_dim=spec.attention_width,
+            attention_head_dim=width,
             dropout=spec.dropout,
         )
     return Denoiser(

@@ -9,13 +9,8 @@ import difflib
 from dataclasses import dataclass
 
 from synthaug.errors import UsageError
-from synthaug.evaluation.sides import (
-    DATA_SIDES,
-    TUNED_SIDES,
-    Material,
-    TrainingSet,
-    training_set,
-)
+from synthaug.evaluation.material import Material, TrainingSet
+from synthaug.evaluation.sides import DATA_SIDES, TUNED_SIDES, training_set
 
 __all__ = [
     "DATA_SIDES",

@@ -46,11 +46,6 @@ class Beside:
     """Range over splits. Splits share images: this is the noise of the halving, and not an
     interval for other images of the class."""
 
-    @property
-    def within_real(self) -> bool:
-        """Whether the synthetic images cannot be told from real ones by this score."""
-        return self.real_low <= self.synthetic <= self.real_high
-
 
 @dataclass(frozen=True)
 class ClassFidelity:

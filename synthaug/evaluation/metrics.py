@@ -85,22 +85,6 @@ def calibration_error(logits: np.ndarray, y_true: np.ndarray, n_bins: int = 15) 
     return _calibration_gap(probability.max(1, initial=0), right, n_bins)
 
 
-def classwise_calibration_error(
-    logits: np.ndarray, y_true: np.ndarray, n_bins: int = 15
-) -> np.ndarray:
-    """The same for each class, float64 [K]: its probability against how often images are of it.
-
-    NaN for a class without test images. Over the classes of a long tail this shows which
-    probabilities can be trusted; the error of the predicted class is mostly that of large classes.
-    """
-    probability = _softmax(logits)
-    errors = [
-        _calibration_gap(probability[:, k], y_true == k, n_bins) if (y_true == k).any() else np.nan
-        for k in range(logits.shape[1])
-    ]
-    return np.array(errors, dtype=np.float64)
-
-
 def rarest_classes(counts: np.ndarray, n: int = 3) -> np.ndarray:
     """bool [K]: the `n` classes with the fewest train images, never all of them."""
     n = min(n, max(len(counts) - 1, 1))

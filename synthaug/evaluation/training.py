@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from synthaug.errors import UsageError
 from synthaug.evaluation.heads import last_linear, penultimate, use_cosines
 from synthaug.evaluation.losses import LOSSES, class_terms
+from synthaug.evaluation.material import TrainingSet, class_balanced
 from synthaug.evaluation.options import ClassifierOptions
-from synthaug.evaluation.sides import TrainingSet, class_balanced
 from synthaug.evaluation.smote import smote
 from synthaug.evaluation.transforms import (
     AUGMENT,

@@ -25,6 +25,7 @@ from synthaug.evaluation.paired import (
     paired_differences,
 )
 from synthaug.evaluation.prices import Price, find_prices, paid_for
+from synthaug.words import number_of
 
 Advice = Literal["use", "do not use", "cannot tell"]
 LEVEL = 0.05
@@ -228,4 +229,4 @@ def _too_few(n: int) -> str:
     """Why a class of n test images has no verdict; "" if it may have one."""
     if n >= MIN_TEST_IMAGES:
         return ""
-    return f"only {n} test image{'' if n == 1 else 's'}" if n else "no test images"
+    return f"only {number_of(n, 'test image')}" if n else "no test images"

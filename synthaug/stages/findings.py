@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from synthaug.stages.reading import Reading
+from synthaug.words import number_of
 
 EXAMPLES = 5
 Severity = Literal["refused", "warning", "note"]
@@ -50,7 +51,7 @@ def _broken(reading: Reading) -> Finding | None:
     if not bad:
         return None
     return Finding(
-        "broken", "warning", len(bad), f"{_n(len(bad), 'image')} cannot be read: left out",
+        "broken", "warning", len(bad), f"{number_of(len(bad), 'image')} cannot be read: left out",
         "open them in a viewer, export them again or remove them; --on-bad-image error stops at "
         "the first", tuple(f"{b.path}: {b.reason}" for b in bad[:EXAMPLES]),
     )  # fmt: skip
@@ -71,23 +72,23 @@ def _repeats(reading: Reading) -> Iterable[Finding]:
         extra = sum(len(group) - 1 for group in plain)
         yield Finding(
             "duplicates", "note", len(plain),
-            f"{_n(len(plain), 'group')} of identical images inside a class, {extra} more than once:"
-            " they stay on one side of every split",
+            f"{number_of(len(plain), 'group')} of identical images inside a class, {extra} more "
+            "than once: they stay on one side of every split",
             "remove the copies if they are accidents: they count as images of the class",
             _chains(reading, plain),
         )  # fmt: skip
     if torn:
         yield Finding(
             "two_labels", "warning", len(torn),
-            f"{_n(len(torn), 'group')} of identical images under more than one class: one of the "
-            "labels is wrong",
+            f"{number_of(len(torn), 'group')} of identical images under more than one class: one "
+            "of the labels is wrong",
             "decide for one class and remove the others", _chains(reading, torn),
         )  # fmt: skip
     if leaked:
         yield Finding(
             "leak", "warning", len(leaked),
-            f"{_n(len(leaked), 'group')} of identical images on two sides of the split: they are "
-            "left out of test and validation",
+            f"{number_of(len(leaked), 'group')} of identical images on two sides of the split: "
+            "they are left out of test and validation",
             "remove them from one side", _chains(reading, leaked),
         )  # fmt: skip
 
@@ -99,7 +100,7 @@ def _near(reading: Reading) -> Finding | None:
         return None
     declared = reading.declared
     crossing = [(i, j) for i, j in near if (declared[i] or "train") != (declared[j] or "train")]
-    found = f"{_n(len(near), 'pair')} of nearly identical images"
+    found = f"{number_of(len(near), 'pair')} of nearly identical images"
     ignore = "--set data.near_duplicates=ignore treats them as different"
     if not crossing:
         return Finding(
@@ -122,7 +123,7 @@ def _odd(reading: Reading) -> Iterable[Finding]:
         by_reason[odd.reason].append(odd.path)
     for reason, paths in sorted(by_reason.items()):
         yield Finding(
-            "odd", "warning", len(paths), f"{_n(len(paths), 'image')}: {reason}",
+            "odd", "warning", len(paths), f"{number_of(len(paths), 'image')}: {reason}",
             "look at them; remove them if they are no pictures of their class",
             tuple(paths[:EXAMPLES]),
         )  # fmt: skip
@@ -140,9 +141,9 @@ def _shapes(reading: Reading) -> Finding | None:
         return None
     parts = [f"every image becomes {size}x{size}: scaled by its short side"]
     if oblong:
-        parts.append(f"and cut to its centre square ({_n(oblong, 'image')} not square)")
+        parts.append(f"and cut to its centre square ({number_of(oblong, 'image')} not square)")
     if small:
-        parts.append(f"{_n(small, 'image')} enlarged")
+        parts.append(f"{number_of(small, 'image')} enlarged")
     remedy = "crop them yourself if what matters lies at the edges" if oblong else ""
     return Finding("shapes", "note", oblong or len(widths), ", ".join(parts), remedy)
 
@@ -152,11 +153,11 @@ def _groups(reading: Reading) -> Finding | None:
     if not named:
         return None
     alone = sum(not group for group in reading.groups)
-    without = f"; {_n(alone, 'image')} without a group" if alone else ""
+    without = f"; {number_of(alone, 'image')} without a group" if alone else ""
     return Finding(
         "groups", "note", len(named),
-        f"{_n(len(named), 'group')} (the largest has {max(named.values())} images), each on one "
-        f"side of every split{without}",
+        f"{number_of(len(named), 'group')} (the largest has {max(named.values())} images), each on "
+        f"one side of every split{without}",
     )  # fmt: skip
 
 
@@ -165,16 +166,16 @@ def _treated(reading: Reading) -> Iterable[Finding]:
         # Data of a 12-bit detector stored in 16 bits comes out sixteen times too dark.
         found, declare, how = reason.partition(": declare ")
         if declare:
-            text = f"{_n(n, 'image')}: {found}, so they come out dark"
+            text = f"{number_of(n, 'image')}: {found}, so they come out dark"
             yield Finding("dark", "warning", n, text, f"declare their range: {how}")
         else:
-            yield Finding("treated", "note", n, f"{_n(n, 'image')}: {reason}")
+            yield Finding("treated", "note", n, f"{number_of(n, 'image')}: {reason}")
 
 
 def _passed_over(reading: Reading) -> Iterable[Finding]:
     for reason, n in sorted(reading.index.ignored.items()):
         yield Finding(
-            "passed_over", "note", n, f"{_n(n, 'entry', 'entries')} passed over: {reason}"
+            "passed_over", "note", n, f"{number_of(n, 'entry', 'entries')} passed over: {reason}"
         )
     for notice in reading.index.notices:
         yield Finding("index", "note", 1, notice)
@@ -188,7 +189,3 @@ def _chains(reading: Reading, groups: Sequence[Sequence[int]]) -> tuple[str, ...
         names = [paths[i] for i in group[:3]]
         lines.append(" = ".join([*names, f"… ({len(group)})"] if len(group) > 3 else names))
     return tuple(dict.fromkeys(lines))
-
-
-def _n(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -33,8 +33,10 @@ from synthaug.stages.resume import (
 )
 from synthaug.stages.run_dir import free_run, new_run
 from synthaug.stages.signals import NOTHING_WRITTEN, stop_flag
+from synthaug.stages.sizing import training_options
 from synthaug.stages.team import started_team
 from synthaug.stages.tracking import check_trackers, tracked
+from synthaug.words import number_of
 
 
 @dataclass(frozen=True)
@@ -191,10 +193,13 @@ def _train(session: Session) -> dict[str, Any]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        size = session.recipe.diffusion.batch_size
+        section, chosen = session.recipe.diffusion, session.plan.network.micro_batch
+        at_once = training_options(section, chosen).micro_batch or section.batch_size
         raise ResourceError(
-            f"out of memory on {session.device} at batch size {size}; the last checkpoint is "
-            "intact",
+            f"out of memory on {session.device} with {number_of(at_once, 'image')} of a step in "
+            "memory at once; the last checkpoint is intact",
             remedy=f"synthaug fit --resume --run {session.run.path} --force "
-            f"--set diffusion.batch_size={max(size // 2, 1)}",
+            f"--set diffusion.micro_batch={at_once // 2}, which learns the same more slowly"
+            if at_once > 1
+            else "start a new run with a smaller --image-size, or free memory on the machine",
         ) from error

@@ -138,7 +138,7 @@ class Session:
     def _failed_error(self, n: int) -> SynthaugError:
         diverged = all(self.failed.values())
         kind = DivergedError if diverged else ResourceError
-        key = "specialist_learning_rate" if diverged else "batch_size"
+        key = "specialist_learning_rate" if diverged else "micro_batch"
         return kind(
             f"{len(self.failed)} of {n} specialists failed: {', '.join(self.failed)}; everything "
             f"else is saved, and why they failed is in {self.run / 'fit.json'}",

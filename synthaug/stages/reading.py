@@ -23,6 +23,7 @@ from synthaug.recipe import DataSection
 from synthaug.stages.progress import Progress
 from synthaug.stages.run_dir import dataset_name
 from synthaug.stages.signals import stop_flag
+from synthaug.words import number_of
 
 BAD_IMAGES_NAMED = 5
 COMPARED_SIZE = 32
@@ -175,10 +176,12 @@ def reading_notices(reading: Reading) -> list[str]:
         named = "; ".join(f"{b.path} ({b.reason})" for b in decoded.bad[:BAD_IMAGES_NAMED])
         rest = len(decoded.bad) - BAD_IMAGES_NAMED
         more = f"; and {rest} more, all in dataset.json" if rest > 0 else ""
-        notices.append(f"{len(decoded.bad)} broken images skipped: {named}{more}")
-    notices += [f"{n} images: {reason}" for reason, n in sorted(decoded.notices.items())]
+        notices.append(f"{number_of(len(decoded.bad), 'broken image')} skipped: {named}{more}")
+    notices += [
+        f"{number_of(n, 'image')}: {reason}" for reason, n in sorted(decoded.notices.items())
+    ]
     for reason, n in sorted(index.ignored.items()):
-        notices.append(f"{n} files or folders passed over: {reason}")
+        notices.append(f"{number_of(n, 'entry', 'entries')} passed over: {reason}")
     return notices
 
 

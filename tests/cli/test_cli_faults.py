@@ -267,7 +267,7 @@ def test_a_broken_image_is_skipped_counted_and_named(cli, in_tmp: Path, write_fo
     (folder / "b" / "torn.png").write_bytes((folder / "b" / "00.png").read_bytes()[:40])
     told = fit(cli, folder, "--run", "run").ok()
     said = " ".join(told.err.split())
-    assert "1 broken images skipped: b/torn.png (" in said
+    assert "1 broken image skipped: b/torn.png (" in said
     results = fit(cli, folder, "--dry-run", "--json").ok().json
     assert any("b/torn.png" in notice for notice in results["plan"]["notices"])
     assert "b/torn.png" in Path("run/fit.json").read_text()

@@ -170,7 +170,7 @@ def test_row_36_content_under_two_labels_is_in_one_fold():
     hashes = ["same", *"abcdefg", "same", *"hijklmn"]
     splits = divide([0] * 8 + [1] * 8, 4, hashes)
     assert all((0 in s.test) == (8 in s.test) for s in splits)
-    assert splits[0].notices == ("1 images occur under more than one class",)
+    assert splits[0].notices == ("1 image occurs under more than one class",)
 
 
 def test_row_35_37_validation_images_that_occur_or_belong_elsewhere():
@@ -181,8 +181,8 @@ def test_row_35_37_validation_images_that_occur_or_belong_elsewhere():
     told = divide(labels, 5, hashes, declared, together=together)
     assert {tuple(s.val.tolist()) for s in told} == {(11, 12)}
     assert told[0].notices == (
-        "1 val images left out: they also occur in train",
-        "1 val images belong together with train images (of one group, or nearly the same): "
+        "1 val image left out: it also occurs in train",
+        "1 val image belongs together with train images (of one group, or nearly the same): "
         "image 11 with image 4",
     )
     assert told[0].crossings[0].pairs.tolist() == [[11, 4]]

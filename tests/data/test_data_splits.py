@@ -108,9 +108,9 @@ def test_row_35_leaks_leave_test_and_val_with_a_count():
     splits = split(labels, hashes, declared)
     assert splits.test.tolist() == [5, 6] and splits.val.tolist() == [9]
     assert splits.notices == (
-        "1 test images left out: they also occur in train",
-        "1 val images left out: they also occur in train",
-        "1 val images left out: they also occur in test",
+        "1 test image left out: it also occurs in train",
+        "1 val image left out: it also occurs in train",
+        "1 val image left out: it also occurs in test",
         "no test images of ant: no verdict on them is possible",
     )
 
@@ -125,7 +125,7 @@ def test_row_36_one_image_under_two_labels_stays_in_train():
     hashes = ["same", "a", "b", "c", "same", "d", "e", "f"]
     splits = split([0] * 4 + [1] * 4, hashes)
     assert {0, 4} <= set(splits.train.tolist())
-    assert splits.notices == ("1 images occur under more than one class",)
+    assert splits.notices == ("1 image occurs under more than one class",)
 
 
 def test_train_and_val_without_test_gets_a_test_cut():
@@ -397,11 +397,11 @@ def test_row_37_38_groups_on_two_declared_sides_are_told():
     splits = split(LABELS, declared=DECLARED, together=TOGETHER, paths=paths)
     assert splits.test.tolist() == [9, 10, 11, 12] and splits.val.tolist() == [6, 7, 8]
     assert splits.notices == (
-        "1 test images belong together with train images (of one group, or nearly the same): "
+        "1 test image belongs together with train images (of one group, or nearly the same): "
         "test/10.png with train/3.png",
-        "1 val images belong together with train images (of one group, or nearly the same): "
+        "1 val image belongs together with train images (of one group, or nearly the same): "
         "val/6.png with train/1.png",
-        "1 val images belong together with test images (of one group, or nearly the same): "
+        "1 val image belongs together with test images (of one group, or nearly the same): "
         "val/8.png with test/11.png",
     )
     found = [(c.side, c.other, c.pairs.tolist()) for c in splits.crossings]
@@ -419,7 +419,7 @@ def test_row_37_38_groups_on_two_declared_sides_are_left_out_on_demand():
     assert splits.train.tolist() == [0, 1, 2, 3, 4, 5]
     assert splits.test.tolist() == [9, 11, 12] and splits.val.tolist() == [7]
     assert splits.notices[0].startswith(
-        "1 test images left out: they belong together with train images"
+        "1 test image left out: it belongs together with train images"
     )
     assert [c.pairs.tolist() for c in splits.crossings] == [[[10, 3]], [[6, 1]], [[8, 11]]]
     with pytest.raises(DataError, match="all of them occur in train or belong together with"):

@@ -12,6 +12,7 @@ from torch import Tensor
 from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.denoiser import Denoiser
 from synthaug.diffusion.schedule import NoiseSchedule, cosine_schedule
+from synthaug.diffusion.specialise import begin_specialist, finish_specialist
 from synthaug.diffusion.training import StepStats, make_ema, train_denoiser
 from synthaug.diffusion.unet import NetworkSpec, build_denoiser
 
@@ -121,3 +122,28 @@ def weights_of() -> Callable[[Denoiser], dict[str, Tensor]]:
 def same_weights() -> Callable[[dict[str, Tensor], dict[str, Tensor]], bool]:
     """Whether two such copies are equal bit for bit."""
     return lambda a, b: a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope="session")
+def specialised() -> Callable[..., Denoiser]:
+    """Continue a copy of `base` on images, all weights or adapters of `rank`, to its average."""
+
+    def continued(
+        base: Denoiser,
+        images: np.ndarray,
+        labels: np.ndarray,
+        *,
+        steps: int,
+        seed: int,
+        options: TrainingOptions,
+        rank: int | None = None,
+    ) -> Denoiser:
+        specialist = begin_specialist(base, rank=rank, seed=seed)
+        ema = make_ema(specialist, options.ema_decay)
+        for _ in train_denoiser(
+            specialist, ema, images, labels, steps=steps, seed=seed, options=options
+        ):
+            pass
+        return finish_specialist(specialist, ema)
+
+    return continued

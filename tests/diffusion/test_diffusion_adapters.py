@@ -5,7 +5,6 @@ import torch
 from synthaug.diffusion.adapters import add_adapters, merge_adapters
 from synthaug.diffusion.batches import TrainingOptions
 from synthaug.diffusion.checkpoint import load_checkpoint, save_checkpoint
-from synthaug.diffusion.specialise import specialise
 
 OPTIONS = TrainingOptions(batch_size=16, learning_rate=1e-2, warmup_steps=2, ema_decay=0.5)
 INPUT = torch.zeros(1, 1, 8, 8), torch.tensor([300]), torch.tensor([0])
@@ -23,12 +22,12 @@ def test_new_adapters_change_nothing_and_merge_to_the_same_names(tiny, weights_o
 
 
 def test_a_low_rank_specialist_differs_from_its_base_by_low_rank(
-    tiny, dark_and_bright, weights_of, same_weights
+    tiny, dark_and_bright, specialised, weights_of, same_weights
 ):
     images, labels = dark_and_bright
     base, bright = tiny(), labels == 1
     before = weights_of(base)
-    specialist = specialise(
+    specialist = specialised(
         base, images[bright], labels[bright], steps=6, seed=0, options=OPTIONS, rank=2
     )
     assert same_weights(before, weights_of(base))
@@ -45,9 +44,9 @@ def test_a_low_rank_specialist_differs_from_its_base_by_low_rank(
     assert changed > 10
 
 
-def test_a_low_rank_specialist_is_a_plain_checkpoint(tiny, dark_and_bright, tmp_path):
+def test_a_low_rank_specialist_is_a_plain_checkpoint(tiny, dark_and_bright, specialised, tmp_path):
     images, labels = dark_and_bright
-    specialist = specialise(tiny(), images, labels, steps=2, seed=0, options=OPTIONS, rank=4)
+    specialist = specialised(tiny(), images, labels, steps=2, seed=0, options=OPTIONS, rank=4)
     save_checkpoint(tmp_path / "ckpt", specialist, {})
     back = load_checkpoint(tmp_path / "ckpt", torch.device("cpu")).denoiser
     specialist.network.eval()

@@ -83,6 +83,18 @@ def test_attention_levels_are_built():
     assert type(denoiser.network.up_blocks[0]).__name__ == "AttnUpBlock2D"
 
 
+@pytest.mark.parametrize("width", [None, 8, 16, 64])
+def test_attention_of_a_level_narrower_than_a_head_has_one_head(width):
+    spec = NetworkSpec((8, 8), 1, 1, (False, True), attention_width=width)
+    denoiser = build(spec, 8)
+    layers = [m for m in denoiser.network.modules() if type(m).__name__ == "Attention"]
+    assert {layer.heads for layer in layers} == {1}
+    assert {layer.to_q.out_features for layer in layers} == {8}
+    images = torch.randn(2, denoiser.channels, 8, 8)
+    predicted = denoiser.predict(images, torch.tensor([3, 500]), torch.tensor([0, 1]))
+    assert predicted.shape == images.shape and bool(predicted.isfinite().all())
+
+
 @pytest.mark.parametrize(
     ("image_size", "usable"), [(20, ("16", "24")), (4, ("8", "16")), (33, ("32", "40"))]
 )

@@ -213,7 +213,6 @@ def test_lost_modes_are_outside_the_real_values():
     assert found.recall.synthetic < found.recall.real_low
     assert found.coverage.synthetic < found.coverage.real_low
     assert found.frechet.synthetic > found.frechet.real_high
-    assert not found.recall.within_real and not found.frechet.within_real
 
 
 def test_copies_of_the_real_images_score_no_worse_than_fresh_ones():

@@ -16,7 +16,6 @@ from sklearn.metrics import (
 
 from synthaug.evaluation.metrics import (
     calibration_error,
-    classwise_calibration_error,
     confusion_matrix,
     rarest_classes,
     score,
@@ -137,7 +136,6 @@ def test_row_101_no_test_images_at_all():
     assert np.isnan(list(s.metrics.values())).all()
     assert s.worst_class is None
     assert np.isnan(calibration_error(np.zeros((0, 2)), none))
-    assert np.isnan(classwise_calibration_error(np.zeros((0, 2)), none)).all()
 
 
 def test_confusion_matrices_of_several_seeds_at_once():
@@ -173,12 +171,6 @@ def test_calibration_error_by_its_definition(seed, n, k, n_bins):
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     expected = binned(p.max(1), p.argmax(1) == y, n_bins)
     assert calibration_error(logits, y, n_bins) == pytest.approx(expected, abs=1e-12)
-    found = classwise_calibration_error(logits, y, n_bins)
-    for c in range(k):
-        if (y == c).any():
-            assert found[c] == pytest.approx(binned(p[:, c], y == c, n_bins), abs=1e-12)
-        else:
-            assert np.isnan(found[c])
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -186,7 +178,6 @@ def test_calibration_error_of_extremes(dtype):
     sure = 1e4 * np.eye(3, dtype=dtype)  # exp overflows
     assert calibration_error(sure, np.arange(3)) == 0
     assert calibration_error(sure, (np.arange(3) + 1) % 3) == 1
-    assert classwise_calibration_error(sure, np.arange(3)).tolist() == [0, 0, 0]
     unsure = np.zeros((30, 3), dtype=dtype)
     assert calibration_error(unsure, np.repeat(np.arange(3), 10)) == pytest.approx(0)
     assert calibration_error(unsure, np.zeros(30, dtype=int)) == pytest.approx(2 / 3)
@@ -199,5 +190,3 @@ def test_calibrated_probabilities_have_a_small_error_and_sharpened_ones_a_large_
     y = (logits + gumbel).argmax(1)
     assert calibration_error(logits, y) < 0.015
     assert calibration_error(3 * logits, y) > 0.1
-    assert classwise_calibration_error(logits, y).max() < 0.015
-    assert classwise_calibration_error(3 * logits, y).min() > 0.03

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthaug.evaluation.sides import DATA_SIDES, NOISE, Material, class_balanced, mixed
+from synthaug.evaluation.material import Material, class_balanced, mixed
+from synthaug.evaluation.sides import DATA_SIDES, NOISE
 
 CONTROLS = ("noise-control", "copy-control")
 real_counts = st.lists(st.integers(1, 40), min_size=2, max_size=6)

@@ -10,8 +10,9 @@ from torch import nn
 from synthaug.errors import UsageError
 from synthaug.evaluation.classifiers import build_classifier
 from synthaug.evaluation.losses import LOSSES
+from synthaug.evaluation.material import Material, TrainingSet
 from synthaug.evaluation.options import ClassifierOptions
-from synthaug.evaluation.sides import DATA_SIDES, Material, TrainingSet
+from synthaug.evaluation.sides import DATA_SIDES
 from synthaug.evaluation.training import Draws, predict_logits, train_classifier
 from synthaug.evaluation.transforms import TRANSFORMS
 
