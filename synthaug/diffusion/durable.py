@@ -40,6 +40,8 @@ def write_whole(
         tmp.mkdir()
         fill(tmp)
         files = sorted(p for p in tmp.rglob("*") if p.is_file())
+        for path in files:  # safetensors keeps its files from everybody but their owner
+            path.chmod(tmp.stat().st_mode & 0o666)
         for path in [*files, *(p for p in tmp.rglob("*") if p.is_dir())]:
             sync(path)
         listed = {

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 from dataclasses import replace
 
 import numpy as np
@@ -170,6 +171,12 @@ def test_damage_is_found_and_named(saved, name, fault):
     with pytest.raises(DataError, match="does not match its manifest") as caught:
         load_checkpoint(saved[0], CPU)
     assert str(path) in str(caught.value)
+
+
+def test_who_may_read_the_folder_may_read_what_is_in_it(saved):
+    """safetensors writes its file for its owner alone, and others are to draw too."""
+    modes = {stat.S_IMODE(p.stat().st_mode) for p in saved[0].rglob("*") if p.is_file()}
+    assert modes == {stat.S_IMODE(saved[0].stat().st_mode) & 0o666}
 
 
 def test_every_file_is_in_the_manifest(saved):
