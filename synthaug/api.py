@@ -23,8 +23,9 @@ from synthaug.stages import generate as generate_stage
 from synthaug.stages import push as push_stage
 from synthaug.stages.arrays import arrays_as_dataset
 from synthaug.stages.progress import Event, Told
-from synthaug.stages.push import check_repository
+from synthaug.stages.push import check_wish
 from synthaug.stages.resume import asked_recipe
+from synthaug.stages.run_dir import open_run, read_recipe
 
 __all__ = [
     "EvaluateResult",
@@ -166,7 +167,6 @@ def fit(
         SynthaugError: `UsageError` for options, `DataError` for images, `ResourceError` for memory
             or disk, `DivergedError`, `RunInUseError`, or `InterruptedRun` after Ctrl-C.
     """
-    check_repository(push_to_hub)
     values = {
         **(set or {}),
         **data_overrides(
@@ -178,6 +178,7 @@ def fit(
     }  # fmt: skip
     wanted, place = asked_recipe(None if recipe is None else str(recipe), (), values,
                                  run=_path(run), resume=resume)  # fmt: skip
+    check_wish(push_to_hub, lambda: wanted)
     planned: dict[str, Any] = {}
     with _opened(dataset) as source:
         request = fit_stage.FitRequest(
@@ -239,7 +240,7 @@ def generate(
     Raises:
         SynthaugError: as `fit` does; `UsageError` before `fit`.
     """
-    check_repository(push_to_hub)
+    check_wish(push_to_hub, lambda: read_recipe(open_run(_path(run))))
     request = generate_stage.GenerateRequest(
         run=_path(run),
         balance=balance,

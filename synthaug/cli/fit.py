@@ -73,11 +73,10 @@ def fit(
         from synthaug.recipe.options import checkpoint_override, data_overrides, time_override
         from synthaug.stages.fit import FitRequest
         from synthaug.stages.fit import fit as run_fit
-        from synthaug.stages.push import PushRequest, check_repository
+        from synthaug.stages.push import PushRequest, check_wish
         from synthaug.stages.push import push as run_push
         from synthaug.stages.resume import asked_recipe
 
-        check_repository(push_to_hub)
         values = data_overrides(
             image_size=image_size,
             groups=groups,
@@ -89,6 +88,7 @@ def fit(
         )
         values |= time_override(time_limit) | checkpoint_override(checkpoint_every)
         wanted, run = asked_recipe(recipe, set_ or (), values, run=run, resume=resume)
+        check_wish(push_to_hub, lambda: wanted)
         request = FitRequest(
             dataset=dataset,
             recipe=wanted,

@@ -51,10 +51,11 @@ def generate(
         from synthaug.cli.printing import print_generate, print_push
         from synthaug.stages.generate import GenerateRequest
         from synthaug.stages.generate import generate as run_generate
-        from synthaug.stages.push import PushRequest, check_repository
+        from synthaug.stages.push import PushRequest, check_wish
         from synthaug.stages.push import push as run_push
+        from synthaug.stages.run_dir import open_run, read_recipe
 
-        check_repository(push_to_hub)
+        check_wish(push_to_hub, lambda: read_recipe(open_run(run)))
         request = GenerateRequest(
             run=run,
             balance=balance or None,

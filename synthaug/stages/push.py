@@ -7,7 +7,7 @@ does, unless the user says otherwise. The token is that of huggingface_hub's own
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from typing import Any
 from synthaug.data.hub import quietly
 from synthaug.data.swap import CARD
 from synthaug.errors import ResourceError, SynthaugError, UsageError
+from synthaug.recipe import Recipe
 from synthaug.report.cards import dataset_card
 from synthaug.stages.cards import card_facts, current_results, model_folders
 from synthaug.stages.dataset import Dataset, load_dataset
-from synthaug.stages.folds import refuse_folds
+from synthaug.stages.folds import is_folded, refuse_folds
 from synthaug.stages.progress import Progress, Silent
 from synthaug.stages.run_dir import RunDir, open_run, read_recipe
 from synthaug.stages.synthetic import MANIFEST, read_manifest
@@ -117,9 +118,24 @@ def data_files(run: RunDir, dataset: Dataset, *, include_real: bool) -> Files:
     return {**files, CARD: card.encode(), MANIFEST: "".join(f"{x}\n" for x in lines).encode()}
 
 
-def check_repository(repository: str | None) -> None:
-    """Raise `UsageError` for what cannot be the name of a repository, before any work is done."""
-    if repository is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII):
+def check_wish(repository: str | None, recipe: Callable[[], Recipe]) -> None:
+    """Raise `UsageError` for a later push that cannot be, before any work is done.
+
+    `recipe` is that of the run, and asked for only where there is a wish.
+    """
+    if repository is None:
+        return
+    _check_name(repository)
+    if is_folded(recipe()):
+        raise UsageError(
+            "--push-to-hub with folds: each of them has models and images of its own",
+            remedy="leave it out, and push one of them afterwards with `synthaug push --run "
+            "RUN/folds/0`",
+        )
+
+
+def _check_name(repository: str) -> None:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII):
         raise UsageError(f"{repository!r} is no repository of the Hub", expected="OWNER/NAME")
 
 
@@ -128,8 +144,8 @@ def _check(request: PushRequest) -> None:
         raise UsageError(
             "nothing to push", expected="--model OWNER/NAME, --data OWNER/NAME or both"
         )
-    for repository in (request.model, request.data):
-        check_repository(repository)
+    for repository in filter(None, (request.model, request.data)):
+        _check_name(repository)
     if request.include_real and request.data is None:
         raise UsageError("--include-real without --data", remedy="add --data OWNER/NAME")
 

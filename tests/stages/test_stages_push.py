@@ -197,3 +197,19 @@ def test_a_wrong_name_is_told_before_the_work(cli: Any, digits: Path, tmp_path: 
         "fit", "--dataset", digits, "--recipe", "smoke", "--run", run, "--push-to-hub", "x"
     )
     assert failed.code == 2 and "OWNER/NAME" in failed.fault and not run.exists()
+
+
+def test_folds_and_a_push_are_refused_before_the_work(cli: Any, digits: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    wish = "--folds", "2", "--push-to-hub", "me/rare"
+    failed = cli("fit", "--dataset", digits, "--recipe", "smoke", "--run", run, *wish)
+    assert failed.code == 2 and "--run RUN/folds/0" in failed.fault and not run.exists()
+    with pytest.raises(UsageError, match="with folds"):
+        synthaug.fit(digits, recipe="smoke", run=run, folds=2, push_to_hub="me/rare")
+    run.mkdir()
+    recipe = {"name": "x", "data": {"folds": 2}}
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    failed = cli("generate", "--run", run, "--push-to-hub", "me/rare")
+    assert failed.code == 2 and "with folds" in failed.fault
+    with pytest.raises(UsageError, match="with folds"):
+        synthaug.generate(run, push_to_hub="me/rare")
