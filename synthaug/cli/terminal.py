@@ -161,6 +161,10 @@ class _BarTask:
     def advance(self, n: int = 1, note: str = "") -> None:
         self._bars.update(self._task, advance=n, note=escape(note))
 
+    def skip(self, n: int, note: str = "") -> None:
+        done = self._bars.tasks[self._bars.task_ids.index(self._task)].completed
+        self._bars.reset(self._task, completed=int(done) + n, note=escape(note))
+
     def resize(self, total: int) -> None:
         self._bars.update(self._task, total=total)
 
@@ -171,7 +175,7 @@ class _PlainTask:
     def __init__(self, console: Console, description: str, total: int, unit: str) -> None:
         self._console, self._description = console, description
         self._total, self._unit = total, unit
-        self._done, self._note = 0, ""
+        self._done, self._before, self._note = 0, 0, ""
         self._started = self._told = time.monotonic()
 
     def advance(self, n: int = 1, note: str = "") -> None:
@@ -181,8 +185,12 @@ class _PlainTask:
         if now - self._told >= PLAIN_LINE_SECONDS and self._done < self._total:
             self._told = now
             elapsed = now - self._started
-            left = elapsed / self._done * (self._total - self._done) if self._done else 0.0
+            left = elapsed / max(self._done - self._before, 1) * (self._total - self._done)
             self._print(f"{self._rate(elapsed)}, about {duration(left)} left", self._note)
+
+    def skip(self, n: int, note: str = "") -> None:
+        self._before += n
+        self.advance(n, note)
 
     def resize(self, total: int) -> None:
         self._total = total
@@ -192,7 +200,7 @@ class _PlainTask:
         self._print(f"{self._rate(elapsed)}, done in {duration(elapsed)}", "")
 
     def _rate(self, elapsed: float) -> str:
-        return rate(self._done / max(elapsed, 1e-9), self._unit)
+        return rate((self._done - self._before) / max(elapsed, 1e-9), self._unit)
 
     def _print(self, facts: str, note: str) -> None:
         tail = f" ({note})" if note else ""

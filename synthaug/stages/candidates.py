@@ -116,7 +116,7 @@ class Candidates:
         )
         kept = read_class(self.run, self.dataset, k)
         if kept is not None and kept[0] == key:
-            task.advance(self.first_draw(n), f"{name}: drawn before")
+            task.skip(self.first_draw(n), f"{name}: drawn before")
             return kept[1]
         samples = self._draw(k, n, mode, checkpoint, key, task)
         with self.stop.saving():

@@ -181,7 +181,7 @@ def _run_arms(
             found[job] = kept
     missing = [job for job in keys if job not in found]
     with progress.task("training classifiers", len(keys), "classifiers") as task:
-        task.advance(len(found))
+        task.skip(len(found))
         for job, arrays in train_all(bench, missing, stop):
             run.write_arrays(_file(job), key=np.array(keys[job]), **arrays)
             found[job] = arrays

@@ -148,7 +148,7 @@ class Learning:
         total = self.horizon.steps * batch
         with self.progress.task(subject.description, total, "images") as task:
             if self.loop.step:  # those without a line yet are counted with the others of theirs
-                task.advance((self.loop.step - len(self._pending)) * batch)
+                task.skip((self.loop.step - len(self._pending)) * batch)
             for stats in train_denoiser(
                 subject.denoiser, self.ema, subject.images, subject.labels, steps=self.horizon,
                 seed=subject.seed, options=subject.options, loop=self.loop, team=self.team,

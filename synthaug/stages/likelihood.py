@@ -120,7 +120,7 @@ def _class_terms(
     key = f"{checkpoint.sha256} {bench.dataset.fingerprint} {timesteps} {seed} {where}"
     kept = bench.run.read_arrays(file)
     if kept is not None and str(kept["key"]) == key:
-        task.advance(sum(map(len, positions.values())), f"{name}: measured before")
+        task.skip(sum(map(len, positions.values())), f"{name}: measured before")
         return {side: kept[side] for side in SIDES}
 
     def on_image(i: int) -> None:

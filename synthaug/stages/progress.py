@@ -12,6 +12,9 @@ class Task(Protocol):
     def advance(self, n: int = 1, note: str = "") -> None:
         """`n` more units are done; `note` is a few words such as the current loss."""
 
+    def skip(self, n: int, note: str = "") -> None:
+        """`n` units were done in an earlier run: they count, but say nothing of the speed."""
+
     def resize(self, total: int) -> None:
         """The step turned out to have another number of units."""
 
@@ -30,6 +33,8 @@ class Progress(Protocol):
 class _SilentTask:
     def advance(self, n: int = 1, note: str = "") -> None:
         del n, note
+
+    skip = advance
 
     def resize(self, total: int) -> None:
         del total
@@ -95,6 +100,8 @@ class _ToldTask:
     def advance(self, n: int = 1, note: str = "") -> None:
         self._event = replace(self._event, done=self._event.done + n, note=note)
         self._tell(self._event)
+
+    skip = advance
 
     def resize(self, total: int) -> None:
         self._event = replace(self._event, total=total)

@@ -183,7 +183,7 @@ class _Trainings:
                 self._found[work] = kept
         missing = [work for work in wanted if work not in self._found]
         with progress.task("tuning", len(wanted), "classifiers") as task:
-            task.advance(len(wanted) - len(missing))
+            task.skip(len(wanted) - len(missing))
             for work, arrays in train_all(self._bench, missing, stop):
                 self._run.write_arrays(_file(work), key=np.array(self._key(work)), **arrays)
                 self._found[work] = arrays

@@ -109,7 +109,7 @@ def test_row_74_a_stop_in_every_loop(
 
     class Planted:
         def __init__(self, task) -> None:
-            self.task, self.resize = task, task.resize
+            self.task, self.resize, self.skip = task, task.resize, task.skip
 
         def advance(self, n: int = 1, note: str = "") -> None:
             self.task.advance(n, note)

@@ -85,6 +85,40 @@ def test_plain_lines_have_rate_time_left_and_loss(capsys, monkeypatch):
     assert "done in" in last
 
 
+def test_what_an_earlier_run_did_says_nothing_of_the_speed(capsys, monkeypatch):
+    from synthaug.cli import terminal as module
+
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    with Terminal().task("training", 100, "images") as task:
+        task.skip(50)
+        now[0] = 100.0
+        task.advance(40, "loss 0.5")
+        now[0] = 125.0
+        task.advance(10)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "training: 90/100 images, 24 images/min, about 25 s left (loss 0.5)"
+    assert last == "training: 100/100 images, 24 images/min, done in 2 min"
+
+
+def test_a_bar_measures_its_speed_without_what_an_earlier_run_did():
+    from rich.progress import Progress
+
+    from synthaug.cli.terminal import _BarTask
+
+    now = [0.0]
+    bars = Progress(disable=True, get_time=lambda: now[0])
+    task = bars.add_task("training", total=100, note="")
+    bar = _BarTask(bars, task)
+    bar.skip(30, "before")
+    bar.skip(20)
+    for _ in range(4):
+        now[0] += 1.0
+        bar.advance(5)
+    shown = bars.tasks[0]
+    assert shown.completed == 70 and shown.speed == 5.0 and shown.time_remaining == 6
+
+
 AWKWARD = ["my run", "it's", "a$b", "--odd", "ü", "x\\y", "a;b", '"q"']
 
 
