@@ -35,7 +35,8 @@ from synthaug.stages.results import assemble_results
 from synthaug.stages.run_dir import RunDir, open_run, read_recipe
 from synthaug.stages.signals import StopFlag, stop_flag
 from synthaug.stages.synthetic import read_synthetic, read_unfiltered, was_selected
-from synthaug.stages.tuning import read_tuning, with_tuned
+from synthaug.stages.tuning import most_trainings, read_tuning, with_tuned
+from synthaug.words import number_of
 
 FEATURES = "fidelity/features.npz"
 PREDICTIONS = "predictions"
@@ -77,6 +78,7 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
             unfiltered=was_selected(runs[0]),
         )
         seeds = list(range(request.seeds or recipe.evaluation.seeds))
+        progress.say(_extent(arms, seeds, len(runs)))
         parts = []
         beside: dict[str, Any] = {}
         for fold, own in enumerate(runs):
@@ -111,6 +113,17 @@ def evaluate(request: EvaluateRequest, progress: Progress | None = None) -> dict
         for own, (data, _) in zip(runs, parts, strict=True):
             write_cards(own, data, results)
         return {**results, "run": str(run.path), "report": str(page)}
+
+
+def _extent(arms: Sequence[Arm], seeds: Sequence[int], folds: int) -> str:
+    """What there is to train, in words."""
+    told = (
+        f"{number_of(len(arms), 'arm')} with {number_of(len(seeds), 'seed')} each: "
+        f"{number_of(len(arms) * len(seeds), 'classifier')}"
+    )
+    if any(arm.tuned for arm in arms):
+        told += f", after up to {most_trainings()} of tuning"
+    return told + (f", for each of {folds} folds" if folds > 1 else "")
 
 
 def _read_recipe(run: RunDir, request: EvaluateRequest) -> Recipe:

@@ -90,6 +90,15 @@ def with_tuned(
     return replace(bench, material=replace(bench.material, tuned=tuned))
 
 
+def most_trainings() -> int:
+    """Trainings of `tune` at most: those where no trial of a later round is of both sides."""
+    n, before = 0, 0
+    for keep, seeds in ROUNDS:
+        tried = keep * len(TRIALS) if before else len({t for own in TRIALS.values() for t in own})
+        n, before = n + tried * (seeds - before) * FOLDS, seeds
+    return n
+
+
 def read_tuning(runs: Sequence[RunDir], arms: Sequence[Arm]) -> dict[str, Any]:
     """`{"tuning": [...]}` for results.json, an entry for each run; empty without tuned arms."""
     if not any(arm.tuned for arm in arms):

@@ -195,6 +195,14 @@ def tiny(channels, n_classes, image_size):
 """
 
 
+def test_what_there_is_to_train_is_told_first(smoke):
+    results = smoke.evaluate.json
+    n, seeds = len(results["arms"]), len(results["protocol"]["seeds"])
+    said = smoke.evaluate.err.splitlines()
+    line = said.index(f"{n} arms with {seeds} seeds each: {n * seeds} classifiers")
+    assert not any("training classifiers" in before for before in said[:line])
+
+
 def test_a_classifier_of_ones_own_in_place_of_the_recipes(
     cli, copied_run: Path, serial: None, tmp_path: Path, monkeypatch
 ):

@@ -275,6 +275,7 @@ def test_both_sides_get_equal_budgets(trained, tmp_path, monkeypatch):
         assert side["seconds"] > 0
     # What both sides try is trained once.
     assert len(set(trained.jobs)) == len(trained.jobs) < 2 * section["trainings_per_side"]
+    assert len(trained.jobs) <= tuning.most_trainings() <= 2 * section["trainings_per_side"]
 
 
 def test_a_stopped_tuning_goes_on_and_comes_to_the_same(trained, tmp_path):
