@@ -114,7 +114,7 @@ def arms_table(results: Results) -> Table:
             heading = f"gap closed in {describe_metric(metric, results)}"
             brief = "gap closed" if metric == _GAP_METRICS[0] else ""
             columns.append(Column(heading, brief=brief, essential=bool(brief)))
-            cells.append([Cell(share(gap)) for gap in gaps])
+            cells.append([Cell(_gap(gap)) for gap in gaps])
     rows = tuple(
         Row(
             (Cell(describe_arm(arm), brief=brief_arm(arm)), *(column[i] for column in cells)),
@@ -134,6 +134,11 @@ def arms_table(results: Results) -> Table:
             "to the oracle (100 %)."
         )
     return Table("All training regimes", tuple(columns), rows, " ".join(caption))
+
+
+def _gap(gap: float | None) -> str:
+    """Further below than the oracle is above, the number says no more than that."""
+    return "< −100 %" if gap is not None and gap < -1 else share(gap)
 
 
 def further_table(results: Results) -> Table:

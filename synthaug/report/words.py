@@ -51,7 +51,7 @@ _BRIEF_DATA = {
     "smote-features": "real + SMOTE, feat.",
     "copy-control": "copy control",
     "noise-control": "noise control",
-    "synthaug-unfiltered": "synthaug, unfiltered",
+    "synthaug-unfiltered": "synthaug, all drawn",
     "synthaug-weighted": "synthaug, weighted",
     "synthaug-finetune": "synthaug, real last",
     "oracle": "oracle",

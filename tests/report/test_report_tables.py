@@ -363,6 +363,14 @@ def test_every_arm_has_words_of_its_own():
     assert max(len(brief_arm(arm)) for arm in arms) <= 27
 
 
+def test_a_gap_that_is_wider_than_the_oracle_is_far_gets_no_number(results):
+    results["arms"][0]["gap_closed"] = {"rarest_recall": -32.3, "balanced_accuracy": -1.0}
+    table = arms_table(results)
+    shown = [c.heading.startswith("gap closed") for c in table.columns]
+    cells = [cell.text for cell, gap in zip(table.rows[0].cells, shown, strict=True) if gap]
+    assert cells == ["< −100 %", "−100 %"]
+
+
 @pytest.mark.parametrize("n_classes", [2, 100])
 def test_one_row_per_class_and_as_many_cells_as_columns(make_results, n_classes):
     results = make_results(n_classes)
