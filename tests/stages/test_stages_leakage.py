@@ -46,10 +46,10 @@ def has_constant(images: np.ndarray) -> bool:
 
 @pytest.fixture
 def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
-    from synthaug.diffusion import specialise, stopping
+    from synthaug.diffusion import stopping
 
     spy = Spy()
-    for module in (learner, sizing, specialise):
+    for module in (learner, sizing):
         wrapped = spy.around("denoiser", module.train_denoiser)
         monkeypatch.setattr(module, "train_denoiser", wrapped)
     judged = spy.around("judged", fit_session.judge_specialist)
