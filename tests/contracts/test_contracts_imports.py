@@ -15,7 +15,7 @@ import synthaug
 PROJECT = Path(synthaug.__file__).parent.parent
 LAYERS = "cli -> stages -> recipe -> independent parts -> errors"
 TERMINAL = "only cli sees typer and rich"
-TORCH_FREE = "recipe, data, balance, selection, report and errors import no torch"
+TORCH_FREE = "recipe, data, balance, selection, report, errors and words import no torch"
 READERS = "the parts do not know the recipe"
 
 PLANTED = [
