@@ -198,8 +198,8 @@ def _train(session: Session) -> dict[str, Any]:
         raise ResourceError(
             f"out of memory on {session.device} with {number_of(at_once, 'image')} of a step in "
             "memory at once; the last checkpoint is intact",
-            remedy=f"synthaug fit --resume --run {session.run.path} --force "
-            f"--set diffusion.micro_batch={at_once // 2}, which learns the same more slowly"
+            remedy=f"`synthaug fit --resume --run {session.run.path} --force "
+            f"--set diffusion.micro_batch={at_once // 2}` learns the same more slowly"
             if at_once > 1
             else "start a new run with a smaller --image-size, or free memory on the machine",
         ) from error

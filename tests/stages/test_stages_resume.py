@@ -622,7 +622,7 @@ def test_row_59_out_of_memory_late_leaves_the_checkpoint_and_names_the_way_on(
         with pytest.raises(ResourceError) as ended:
             resume(images, stopped)
     assert ended.value.exit_code == 4
-    for words in ("--resume", "--force", "--set diffusion.micro_batch=2,", "intact"):
+    for words in ("--resume", "--force", "--set diffusion.micro_batch=2`", "intact"):
         assert words in str(ended.value)
     assert load_training(newest_checkpoint(stopped / "base")).step == 15
     resume(images, stopped, "diffusion.micro_batch=2", force=True)
