@@ -11,6 +11,7 @@ from pathlib import Path
 from synthaug.report.class_tables import classes_table
 from synthaug.report.schema import validate_results
 from synthaug.report.tables import Table, arms_table, differences_table
+from synthaug.report.tuning_tables import tuning_tables
 from synthaug.report.words import describe_verdict
 
 
@@ -44,7 +45,8 @@ def main(run: Path) -> None:
         f"{generate['n']:,} images drawn with {generate['sampler']}, {generate['steps']} steps "
         f"({generate['images_per_second']:.0f} sampling images/s).\n"
     )
-    for table in (arms_table(results), differences_table(results), classes_table(results)):
+    compared = (arms_table(results), differences_table(results), classes_table(results))
+    for table in (*compared, *tuning_tables(results)):
         print(markdown(table))
     verdict = results["verdict"]
     print(f"Verdict: {describe_verdict(verdict['overall'])}. {verdict['sentence']}")

@@ -24,6 +24,7 @@ from synthaug.report.results import Results, metric_of
 from synthaug.report.schema import validate_results
 from synthaug.report.strips import Strip
 from synthaug.report.tables import arms_table, contestants, differences_table, further_table
+from synthaug.report.tuning_tables import tuning_tables
 from synthaug.report.words import (
     describe_metric,
     describe_verdict,
@@ -129,6 +130,7 @@ def _context(results: Results, show: Show) -> dict[str, Any]:
         "brief_losses": explain_brief_losses(results),
         "further": further_table(results),
         "tuning": [part["sentence"] for part in results.get("tuning") or ()],
+        "tried": tuning_tables(results),
         "pictures": [
             (picture, (_sheet("real", picture.real), _sheet("synthetic", picture.synthetic)))
             for picture in show.pictures

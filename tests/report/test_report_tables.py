@@ -6,12 +6,14 @@ from synthaug.report.class_tables import classes_table, reasons_table
 from synthaug.report.facts import key_numbers, limits
 from synthaug.report.further_tables import collapse_table, fidelity_table, likelihood_table
 from synthaug.report.making_tables import memorisation_table, selection_table, specialists_table
+from synthaug.report.render import render_report
 from synthaug.report.results import estimate, metric_of
 from synthaug.report.tables import (
     arms_table,
     differences_table,
     further_table,
 )
+from synthaug.report.tuning_tables import tuning_tables
 from synthaug.report.words import (
     brief_arm,
     describe_arm,
@@ -451,3 +453,44 @@ def test_likelihood_table_reads_the_gap(results):
     assert rows[4][3:] == ["n/a", "n/a", "n/a"]
     assert rows[5][0] == "all classes"
     assert "memorises" in likelihood_table(results).caption
+
+
+def tuning_trial(words, accuracy, behind=None, *, seeds=3, chosen=False):
+    return {
+        "share": 0.5, "tau": 1.0, "power": 1.0, "amount": "all", "words": words, "seeds": seeds,
+        "balanced_accuracy": accuracy, "rare_recall": None, "behind": behind,
+        "standard_error": None if behind is None else 0.004, "chosen": chosen,
+    }  # fmt: skip
+
+
+def tuning_part(*trials, best):
+    """What results.json says of a tuned side, in one fold of a dataset."""
+    side = {
+        "chosen": {"share": 0.5, "tau": 1.0, "power": 1.0, "amount": "all"}, "words": "w",
+        "reason": "r", "best": best, "seconds": 1.0, "trials": list(trials),
+    }  # fmt: skip
+    return {
+        "folds": 4, "trials_per_side": 3, "trainings_per_side": 44, "n_validated": 2478,
+        "classes_not_validated": [], "n_synthetic": 4, "n_synthetic_by_fold": [2, 3],
+        "sides": {"synthaug-tuned": side}, "sentence": "s",
+    }  # fmt: skip
+
+
+def test_tuning_tables_put_the_last_round_first_and_tell_what_became_of_each(results):
+    assert tuning_tables(results) == []
+    first = tuning_trial("half", 0.96, 0.003, chosen=True)
+    early, best = tuning_trial("none", 0.99, seeds=1), tuning_trial("all <of> it", 0.963, 0.0)
+    results["tuning"] = [tuning_part(first, early, best, best="all <of> it")]
+    (table,) = tuning_tables(results)
+    assert table.title == "Tried for “synthaug, tuned”"
+    assert [texts(row) for row in table.rows] == [
+        ["all <of> it", "3", "0.963", "n/a", "0.000", "0.004", "best"],
+        ["half", "3", "0.960", "n/a", "0.003", "0.004", "chosen"],
+        ["none", "1", "0.990", "n/a", "n/a", "n/a", "dropped out"],
+    ]
+    assert [cell.strong for cell in column(table, "outcome")] == [False, True, False]
+    assert "2,478 train images" in table.caption and "44 trainings" in table.caption
+    results["tuning"] *= 2
+    assert [t.title[-6:] for t in tuning_tables(results)] == ["fold 1", "fold 2"]
+    page = render_report(results)
+    assert "all &lt;of&gt; it" in page and "all <of> it" not in page

@@ -373,6 +373,9 @@ def test_evaluate_runs_both_tuned_arms_and_tells_the_choice(
     # Every synthetic image varies a train image, whose fold it is left out of.
     assert sum(section["n_synthetic_by_fold"]) <= (FOLDS - 1) * section["n_synthetic"]
     assert (run / "predictions/synthaug-tuned-la/seed-1.npz").is_file()
+    page = (run / "report.html").read_text(encoding="utf-8")
+    for trial in (trial for own in FEW.values() for trial in own):
+        assert f'<th scope="row">{trial.words}</th>' in page
 
 
 def test_an_arm_is_trained_with_the_strength_that_was_chosen(trained):
