@@ -152,14 +152,14 @@ def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """
     import torch
 
-    from synthaug.stages import evaluate, tuning
+    from synthaug.stages import evaluate, tuning_bench
 
     def one_by_one(bench: Any, jobs: Any, stop: Any) -> Iterator[tuple[Any, Any]]:
         for arm, seed in jobs:
             yield (arm, seed), bench.train(arm, seed, stop)
 
     monkeypatch.setattr(evaluate, "train_all", one_by_one)
-    monkeypatch.setattr(tuning, "train_all", one_by_one)
+    monkeypatch.setattr(tuning_bench, "train_all", one_by_one)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+OURS, OPPONENT = "synthaug-tuned", "real-tuned"
 AMOUNTS = ("double", "all")
 """Per class, `double`: at most as many synthetic images as real ones; `all`: the balanced set."""
 
@@ -62,8 +63,8 @@ class Trial:
 
 
 TRIALS: dict[str, tuple[Trial, ...]] = {
-    "real-tuned": tuple(Trial(0, tau, power) for power in (0, 0.5, 1) for tau in (0, 0.5, 1, 1.5)),
-    "synthaug-tuned": (
+    OPPONENT: tuple(Trial(0, tau, power) for power in (0, 0.5, 1) for tau in (0, 0.5, 1, 1.5)),
+    OURS: (
         # The simple remedies at full strength, so that tuning can say "no synthetic images".
         *(Trial(0, tau, power) for tau, power in ((1, 0), (0, 1), (1, 1))),
         *(Trial(share, tau, 1) for share in (0.25, 0.5, 1) for tau in (0, 1)),

@@ -12,13 +12,14 @@ from synthaug.errors import DataError, InterruptedRun
 from synthaug.evaluation.arms import TUNED_ARMS, Arm, Material, parse_arms
 from synthaug.evaluation.options import ClassifierOptions
 from synthaug.evaluation.tuning import Trial
-from synthaug.stages import tuning
+from synthaug.stages import tuning, tuning_bench
 from synthaug.stages.bench import Bench
 from synthaug.stages.dataset import Dataset
 from synthaug.stages.progress import Silent
 from synthaug.stages.run_dir import RunDir
 from synthaug.stages.signals import StopFlag
-from synthaug.stages.tuning import CHOICE, TuningBench, tune
+from synthaug.stages.tuning import CHOICE, tune
+from synthaug.stages.tuning_bench import TuningBench
 from synthaug.stages.tuning_folds import FOLDS, find_originals, of_folds, validation_folds
 
 NET = """
@@ -53,7 +54,7 @@ def trained(tmp_path, monkeypatch):
     (tmp_path / "tuning_nets.py").write_text(NET)
     monkeypatch.chdir(tmp_path)
     counted = Counted()
-    monkeypatch.setattr(tuning, "train_all", counted)
+    monkeypatch.setattr(tuning_bench, "train_all", counted)
     monkeypatch.setattr(tuning, "TRIALS", FEW)
     monkeypatch.setattr(tuning, "ROUNDS", ((2, 1),))
     monkeypatch.setattr(tuning, "read_sources", no_sources)
