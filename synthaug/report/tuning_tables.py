@@ -54,6 +54,11 @@ def _table(results: Results, part: Mapping[str, Any], side: str, of_fold: str) -
         "best, the configuration with the least synthetic data is chosen. Logit adjustment: its "
         "tau; oversampling: 0 natural draws, 1 class-balanced."
     )
+    if any(trial["share"] for trial in ranked):
+        caption += (
+            " The generator has learned from these images too, so their scores flatter synthetic "
+            "images; those of the test do not."
+        )
     return Table(
         f"Tried for “{describe_arm({'data': side})}”{of_fold}", columns, tuple(rows), caption
     )

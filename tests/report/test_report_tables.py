@@ -490,6 +490,10 @@ def test_tuning_tables_put_the_last_round_first_and_tell_what_became_of_each(res
     ]
     assert [cell.strong for cell in column(table, "outcome")] == [False, True, False]
     assert "2,478 train images" in table.caption and "44 trainings" in table.caption
+    assert "flatter synthetic images" in table.caption
+    results["tuning"] = [tuning_part({**best, "share": 0.0}, best="all <of> it")]
+    assert "flatter" not in tuning_tables(results)[0].caption
+    results["tuning"] = [tuning_part(first, early, best, best="all <of> it")]
     results["tuning"] *= 2
     assert [t.title[-6:] for t in tuning_tables(results)] == ["fold 1", "fold 2"]
     page = render_report(results)
