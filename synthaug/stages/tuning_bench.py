@@ -75,7 +75,10 @@ class Trainings:
         progress: Progress,
         stop: StopFlag,
     ) -> None:
-        """Have the trials trained on every fold with the seeds 0 to `seeds` - 1."""
+        """Have the trials trained on every fold with the seeds 0 to `seeds` - 1.
+
+        `words` are what the progress calls it.
+        """
         wanted = [
             ((trial, fold), seed)
             for seed in range(seeds)

@@ -107,10 +107,21 @@ def digits_bench(kind, *, n_max=60, ratio=20, steps=120, seed=7):
     return Bench(material, dataset.test, options, "cpu"), dataset
 
 
-def tuned(bench, dataset, path):
+class Rounds(Silent):
+    """Notes what is told of each task."""
+
+    def __init__(self):
+        self.told = []
+
+    def task(self, description, total, unit):
+        self.told.append(description)
+        return super().task(description, total, unit)
+
+
+def tuned(bench, dataset, path, progress=None):
     run = RunDir(path)
     run.n_synthetic = len(bench.material.synthetic[1])
-    return tune(run, bench, dataset, Silent(), StopFlag()), run
+    return tune(run, bench, dataset, progress or Silent(), StopFlag()), run
 
 
 # Folds --------------------------------------------------------------------------------------------
@@ -266,7 +277,9 @@ def test_copies_would_be_chosen_if_they_were_learned_from(trained, tmp_path, mon
 def test_both_sides_get_equal_budgets(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(tuning, "TRIALS", {k: (*v, Trial(0, 0.5, 1)) for k, v in FEW.items()})
     monkeypatch.setattr(tuning, "ROUNDS", ((3, 1), (2, 3)))
-    _, run = tuned(*digits_bench("real", steps=5), tmp_path)
+    rounds = Rounds()
+    _, run = tuned(*digits_bench("real", steps=5), tmp_path, rounds)
+    assert rounds.told == ["tuning, round 1 of 2", "tuning, round 2 of 2"]
     section = run.read_json(CHOICE)
     assert section["trials_per_side"] == 3
     assert section["trainings_per_side"] == (3 + 2 * 2) * FOLDS
